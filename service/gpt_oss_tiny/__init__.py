@@ -1,0 +1,1 @@
+"""The embedded model: a small gpt-oss that speaks Harmony."""

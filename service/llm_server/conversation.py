@@ -1,0 +1,106 @@
+"""What goes in: one request in canonical form, the same for every API.
+
+Each API's `request.py` writes these types and nothing else reads its wire format. A conversation is a flat list of
+items, as in the Responses API, because every other shape projects onto it. Nothing here knows tokens, HTTP or JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Literal, TypeAlias
+
+ReasoningEffort: TypeAlias = Literal["low", "medium", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class Instructions:
+    """The caller's system or developer text. Harmony's own system message is the server's and is not among these."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserText:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantText:
+    """Text the user saw. Followed by a tool call in the same turn it was a preamble, otherwise the final answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """`arguments` is the JSON text exactly as it was generated or sent back."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """`name` is that of the tool whose call is answered; the request mappers resolve it from the call id."""
+
+    call_id: str
+    name: str
+    text: str
+
+
+Item: TypeAlias = Instructions | UserText | AssistantText | ToolCall | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function the model may call. `parameters` is a JSON Schema object, or None for a tool without arguments."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Everything that decides the prompt. `today` has day precision, so a prompt's prefix is stable within a day."""
+
+    items: tuple[Item, ...]
+    tools: tuple[Tool, ...] = ()
+    reasoning_effort: ReasoningEffort = "medium"
+    today: date = field(default_factory=date.today)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen. The defaults leave the model's distribution untouched.
+
+    `top_k` 0 means no limit. `repetition_penalty` divides (CTRL, arXiv:1909.05858), the other two subtract (OpenAI).
+    `top_logprobs` None reports no log probabilities; 0 reports the chosen token's alone; at most 20 alternatives.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    top_logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One answer to generate. `max_tokens` None means the rest of the context; reasoning counts towards it.
+
+    `stop` strings end the answer in the final channel only.
+    """
+
+    conversation: Conversation
+    sampling: Sampling = Sampling()
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()

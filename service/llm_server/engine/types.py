@@ -1,0 +1,107 @@
+"""The messages between API workers and the engine process. Ints, floats and enums; encoded with msgpack.
+
+A request's life on the socket: `Submit` → `Admitted` or `Refused` → `Tokens`* → `Finished`; `Abort` may come at any
+time and is answered by nothing. `Hello` is answered by `Status`, which the engine also sends whenever its state
+changes and at least once a second, so silence means that it is stuck or gone.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from llm_server.conversation import Sampling
+
+EngineState: TypeAlias = Literal["loading", "ready", "draining"]
+EngineFinishReason: TypeAlias = Literal["stop", "length", "error"]
+RefusalReason: TypeAlias = Literal["queue_full", "not_ready", "context_too_long"]
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """The model that is loaded. `context_length` in tokens, prompt and answer together; `parameters` counted."""
+
+    name: str
+    context_length: int
+    quantization: str
+    device: str
+    parameters: int
+    memory_bytes: int
+
+
+class Hello(msgspec.Struct, frozen=True, tag=True):
+    """A client announces itself, after each connect."""
+
+
+class Submit(msgspec.Struct, frozen=True, tag=True):
+    """Run this prompt. `max_tokens` >= 1; the engine stops after any of `stop_tokens`, which is reported as a token."""
+
+    request_id: str
+    prompt: list[int]
+    max_tokens: int
+    stop_tokens: list[int]
+    sampling: Sampling
+
+
+class Abort(msgspec.Struct, frozen=True, tag=True):
+    """Nobody wants this request any more: free its slot in the queue, in prefill or in decode."""
+
+    request_id: str
+
+
+ToEngine: TypeAlias = Hello | Submit | Abort
+
+
+class Status(msgspec.Struct, frozen=True, tag=True):
+    """`incarnation` is new for each engine process: requests of an earlier one are lost.
+
+    `model` is None until it is loaded; `state` is "ready" once a real one-token generation has succeeded.
+    """
+
+    incarnation: str
+    state: EngineState
+    model: ModelInfo | None
+    running: int
+    waiting: int
+
+
+class Admitted(msgspec.Struct, frozen=True, tag=True):
+    request_id: str
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """`retry_after` in seconds, an honest estimate from the queue."""
+
+    request_id: str
+    reason: RefusalReason
+    retry_after: float | None = None
+
+
+class Logprobs(msgspec.Struct, frozen=True, array_like=True):
+    """Natural logs for one token, before temperature and truncation: the chosen one's, the likeliest ones' by id."""
+
+    chosen: float
+    top: list[tuple[int, float]]
+
+
+class Tokens(msgspec.Struct, frozen=True, tag=True):
+    """Newly decoded tokens, in order; `logprobs` has as many entries when they were asked for, else none."""
+
+    request_id: str
+    tokens: list[int]
+    logprobs: list[Logprobs]
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """The request has left the engine. Seconds are wall time; `cached_tokens` of the prompt were not computed again."""
+
+    request_id: str
+    reason: EngineFinishReason
+    cached_tokens: int
+    queue_seconds: float
+    prefill_seconds: float
+    decode_seconds: float
+    message: str = ""
+
+
+FromEngine: TypeAlias = Status | Admitted | Refused | Tokens | Finished

@@ -1,0 +1,69 @@
+"""The Harmony encoding, loaded once and offline.
+
+`openai_harmony` fetches its vocabulary at first use unless told where it lies; it ships with this package and is
+checked before the library may read it. Nothing here knows conversations or events.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from openai_harmony import HarmonyEncoding, HarmonyEncodingName, load_harmony_encoding
+
+VOCABULARY_SIZE: Final = 201_088
+VOCABULARY_FOLDER: Final = Path(__file__).with_name("vocabulary")
+VOCABULARY_SHA256: Final = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
+
+START: Final = 200_006
+END: Final = 200_007
+MESSAGE: Final = 200_008
+CHANNEL: Final = 200_005
+CONSTRAIN: Final = 200_003
+CALL: Final = 200_012
+RETURN: Final = 200_002
+END_OF_TEXT: Final = 199_999
+
+FIRST_SPECIAL: Final = 199_998
+"""Every id from here on is a special token; every id below is ordinary text."""
+
+STOP_TOKENS: Final = (RETURN, CALL, END_OF_TEXT)
+"""What ends the model's turn. `<|end|>` does not: it ends one message of a turn."""
+
+
+class VocabularyError(RuntimeError):
+    """The vocabulary file is missing or is not the one that gpt-oss was trained with."""
+
+
+@cache
+def harmony_encoding() -> HarmonyEncoding:
+    """Load the encoding (about 0.3 s, once a process).
+
+    Raises:
+        VocabularyError: the vocabulary that ships with the package is absent or altered.
+    """
+    _verify(VOCABULARY_FOLDER / "o200k_base.tiktoken")
+    os.environ["TIKTOKEN_ENCODINGS_BASE"] = str(VOCABULARY_FOLDER)
+    return load_harmony_encoding(HarmonyEncodingName.HARMONY_GPT_OSS)
+
+
+@cache
+def token_bytes(token: int) -> bytes:
+    """The bytes of one ordinary token; a token may end in the middle of a UTF-8 character."""
+    return bytes(harmony_encoding()._inner.decode_bytes([token]))
+
+
+def is_special(token: int) -> bool:
+    return token >= FIRST_SPECIAL
+
+
+def _verify(path: Path) -> None:
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise VocabularyError(f"The vocabulary {path} cannot be read: {error.strerror}") from error
+    if digest != VOCABULARY_SHA256:
+        raise VocabularyError(f"The vocabulary {path} is damaged: its sha256 is {digest}, not {VOCABULARY_SHA256}")
