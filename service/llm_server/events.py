@@ -55,10 +55,14 @@ class BlockDelta:
 
 @dataclass(frozen=True, slots=True)
 class BlockStop:
-    """The block is whole. `tokens` counts all that was generated for it, its header included."""
+    """The block has ended. `tokens` counts all that was generated for it, its header included.
+
+    `complete` is False for what the token limit cut off: arguments that were cut off are never a call.
+    """
 
     index: int
     tokens: int = 0
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class Block:
     tool_name: str
     text: str
     tokens: int
+    complete: bool
     logprobs: tuple[TokenLogprob, ...]
 
 
@@ -109,7 +114,7 @@ class Completion:
 
     @property
     def tool_calls(self) -> tuple[Block, ...]:
-        return tuple(block for block in self.blocks if block.kind == "tool_call")
+        return tuple(block for block in self.blocks if block.kind == "tool_call" and block.complete)
 
 
 @dataclass(slots=True)
@@ -118,7 +123,7 @@ class _OpenBlock:
     text: list[str] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
 
-    def close(self, tokens: int) -> Block:
+    def close(self, stop: BlockStop) -> Block:
         start = self.start
         return Block(
             start.kind,
@@ -126,7 +131,8 @@ class _OpenBlock:
             start.call_id,
             start.tool_name,
             "".join(self.text),
-            tokens,
+            stop.tokens,
+            stop.complete,
             tuple(self.logprobs),
         )
 
@@ -147,9 +153,9 @@ class Fold:
                 assert self._open is not None, "a delta belongs to an open block"
                 self._open.text.append(text)
                 self._open.logprobs += logprobs
-            case BlockStop(_, tokens):
+            case BlockStop():
                 assert self._open is not None, "only an open block can stop"
-                self._blocks.append(self._open.close(tokens))
+                self._blocks.append(self._open.close(event))
                 self._open = None
             case Finish():
                 self._finish = event

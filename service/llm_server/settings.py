@@ -83,6 +83,11 @@ class Settings(BaseSettings):
         Path, Field(description="Folder for the engine's socket and other state, made with mode 0700.")
     ] = Path("~/.local/state/llm-server")
 
+    engine_address: Annotated[
+        str | None,
+        Field(description="Socket of an engine that runs already. `llm-server serve` sets it for its API workers."),
+    ] = None
+
     @field_validator("model_aliases", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
