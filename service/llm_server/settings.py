@@ -1,23 +1,34 @@
 """Every setting of the server, read once from `LLM_*` variables and `.env`. The only reader of the environment.
 
 A misspelt name is an error that suggests the right one: a setting that is silently ignored costs an evening.
+`python -m llm_server.settings` prints `.env.example`, so what it says of a setting is what stands here.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-PREFIX = "LLM_"
+PREFIX: Final = "LLM_"
+
+OTHER_PROGRAMS: Final = frozenset({"LLM_USER_PATH", "LLM_LOAD_PLUGINS", "LLM_RAISE_ERRORS"})
+"""`LLM_*` names of the `llm` command-line tool, which the same people have installed."""
+
+_ORIGIN: Final = re.compile(r"\*|https?://[^/\s]+")
+_KEY: Final = re.compile(r"[!-~]+")
+
+_LISTS: Final = ("model_aliases", "cors_origins", "allowed_hosts")
 
 Quantization = Literal["int4", "int8", "fp16", "none"]
 Device = Literal["auto", "gpu", "mps", "cpu"]
@@ -40,8 +51,9 @@ class Settings(BaseSettings):
     model_path: Annotated[
         str | None,
         Field(
-            description="A model directory or a Hugging Face repo id. Unset: gpt-oss-20b on Apple Silicon with 16 GB"
-            " or more, the embedded model elsewhere. `tiny` is the embedded model."
+            description="A model directory, a Hugging Face repo id (owner/name, or owner/name@revision to pin it) or"
+            " `tiny`, the embedded model. Unset: gpt-oss-20b on Apple Silicon with 16 GB or more, else the embedded"
+            " model."
         ),
     ] = None
     model_name: Annotated[
@@ -50,12 +62,18 @@ class Settings(BaseSettings):
     model_aliases: Annotated[
         tuple[str, ...],
         NoDecode,
-        Field(description="Further names it answers to: comma-separated patterns with `*`."),
+        Field(description="Further names it answers to: comma-separated patterns with `*`. Empty: none."),
     ] = ("gpt-oss-*", "claude-*")
-    device: Annotated[Device, Field(description="auto, gpu, mps (the same as gpu, on a Mac) or cpu.")] = "auto"
+    device: Annotated[
+        Device, Field(description="auto (a GPU if there is one), gpu, mps (the GPU of a Mac) or cpu.")
+    ] = "auto"
     quantization: Annotated[
         Quantization | None,
-        Field(description="int4, int8, fp16 or none: the build that is loaded, or what unquantised layers become."),
+        Field(
+            description="Which build of gpt-oss-20b is downloaded, and what becomes of layers that are not quantised"
+            " in the files: int4, int8, fp16 (16-bit floats; bfloat16, because gpt-oss overflows float16) or none (as"
+            " the files have them). Unset: the build that fits the memory, layers as they are fastest on the device."
+        ),
     ] = None
     context_length: Annotated[
         int | None, Field(ge=256, description="Longest prompt and answer together, in tokens. Unset: the model's own.")
@@ -65,14 +83,22 @@ class Settings(BaseSettings):
     prefill_step_size: Annotated[
         int, Field(ge=16, description="Prompt tokens read between two decode steps of the other streams.")
     ] = 512
-    request_timeout: Annotated[float, Field(gt=0, description="Seconds a request may take in all.")] = 300
+    request_timeout: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="Seconds a request may take in all.")
+    ] = 300
     keepalive_timeout: Annotated[int, Field(ge=1, description="Seconds an idle connection is kept open.")] = 65
-    shutdown_timeout: Annotated[float, Field(ge=0, description="Seconds streams may still run after SIGTERM.")] = 30
+    shutdown_timeout: Annotated[
+        float, Field(ge=0, allow_inf_nan=False, description="Seconds streams may still run after SIGTERM.")
+    ] = 30
     max_body_bytes: Annotated[int, Field(ge=1024, description="Largest request body.")] = 16 * 1024 * 1024
     api_key: Annotated[SecretStr | None, Field(description="What clients present: bearer token or x-api-key.")] = None
-    api_key_file: Annotated[Path | None, Field(description="A file that holds the API key.")] = None
+    api_key_file: Annotated[
+        Path | None, Field(description="A file that holds the API key. LLM_API_KEY wins over it.")
+    ] = None
     cors_origins: Annotated[
-        tuple[str, ...], NoDecode, Field(description="Web origins that may call: comma-separated, none by default.")
+        tuple[str, ...],
+        NoDecode,
+        Field(description="Web origins that may call, as http://localhost:3000: comma-separated, none by default."),
     ] = ()
     allowed_hosts: Annotated[
         tuple[str, ...],
@@ -80,7 +106,10 @@ class Settings(BaseSettings):
         Field(description="Further Host header values that are accepted, besides those of loopback and LLM_HOST."),
     ] = ()
     state_dir: Annotated[
-        Path, Field(description="Folder for the engine's socket and other state, made with mode 0700.")
+        Path,
+        Field(
+            validate_default=True, description="Folder for the engine's socket and other state, made with mode 0700."
+        ),
     ] = Path("~/.local/state/llm-server")
 
     engine_address: Annotated[
@@ -88,7 +117,14 @@ class Settings(BaseSettings):
         Field(description="Socket of an engine that runs already. `llm-server serve` sets it for its API workers."),
     ] = None
 
-    @field_validator("model_aliases", "cors_origins", "allowed_hosts", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def _strip_and_drop_empty(cls, values: Any) -> Any:
+        """An empty variable is an unset one, as `LLM_API_KEY=${LLM_API_KEY}` in a compose file needs; not for lists."""
+        stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        return {name: value for name, value in stripped.items() if value != "" or name in _LISTS}
+
+    @field_validator(*_LISTS, mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -98,12 +134,27 @@ class Settings(BaseSettings):
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
-    @field_validator(
-        "model_path", "model_name", "quantization", "context_length", "api_key", "api_key_file", mode="before"
-    )
+    @field_validator("host")
     @classmethod
-    def _empty_is_unset(cls, value: Any) -> Any:
-        return None if value == "" else value
+    def _host_alone(cls, value: str) -> str:
+        host = value.removeprefix("[").removesuffix("]")
+        if "/" in host or any(character.isspace() for character in host) or host.count(":") == 1:
+            raise ValueError("An address or a name alone is needed, without scheme or port (LLM_PORT has the port)")
+        return host
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_ORIGIN.fullmatch(origin) for origin in value):
+            raise ValueError("An origin is a scheme and a host, as http://localhost:3000, without a path")
+        return value
+
+    @field_validator("api_key")
+    @classmethod
+    def _usable_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _KEY.fullmatch(value.get_secret_value()):
+            raise ValueError("A key is made of printable ASCII characters without spaces, as a header can carry it")
+        return value
 
     @field_validator("state_dir", "api_key_file")
     @classmethod
@@ -131,34 +182,36 @@ class Settings(BaseSettings):
         """The key itself, from the variable or the file.
 
         Raises:
-            SettingsError: the file can not be read or is empty.
+            SettingsError: the file can not be read, is empty or holds no key.
         """
         if self.api_key is not None:
             return self.api_key.get_secret_value()
         if self.api_key_file is None:
             return None
-        try:
-            key = self.api_key_file.read_text().strip()
-        except OSError as error:
-            raise SettingsError(f"LLM_API_KEY_FILE={self.api_key_file}: {error.strerror}") from error
-        if not key:
-            raise SettingsError(f"LLM_API_KEY_FILE={self.api_key_file} is empty")
-        return key
+        return _read_key(self.api_key_file)
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings from the environment and `.env`; `overrides` win (the command line's options).
+    """Settings from the environment and `.env`; `overrides` that are not None win (the command line's options).
 
     Raises:
         SettingsError: an unknown name or an impossible value, one line each.
     """
-    unknown = [*_unknown(os.environ), *_unknown(dotenv_values(".env"))]
+    unknown = [*_unknown(os.environ), *_unknown(_env_file())]
     if unknown:
         raise SettingsError("\n".join(unknown))
     try:
-        return Settings(**overrides)
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         raise SettingsError("\n".join(_lines(error))) from None
+
+
+def env_example() -> str:
+    """The text of `.env.example`: each setting with its description and default, commented out."""
+    settings = [_example(name) for name in Settings.model_fields]
+    return "\n\n".join(
+        ["# Settings of llm-server. Copy this file to .env; each line shows the default.", *settings, ""]
+    )
 
 
 def exit_on_error(error: Exception) -> None:
@@ -167,14 +220,38 @@ def exit_on_error(error: Exception) -> None:
     raise SystemExit(2)
 
 
-def _unknown(names: Iterable[str] | Mapping[str, Any]) -> list[str]:
+def _read_key(path: Path) -> str:
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"LLM_API_KEY_FILE={path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise SettingsError(f"LLM_API_KEY_FILE={path} is no text file") from None
+    if not key:
+        raise SettingsError(f"LLM_API_KEY_FILE={path} is empty")
+    if not _KEY.fullmatch(key):
+        raise SettingsError(f"LLM_API_KEY_FILE={path} must hold one key: printable ASCII characters without spaces")
+    return key
+
+
+def _env_file() -> Mapping[str, Any]:
+    try:
+        return dotenv_values(".env")
+    except UnicodeDecodeError:
+        raise SettingsError(".env is no UTF-8 text file") from None
+
+
+def _unknown(names: Iterable[str]) -> list[str]:
     known = [PREFIX + name.upper() for name in Settings.model_fields]
-    return [_suggestion(name, known) for name in names if name.startswith(PREFIX) and name not in known]
+    ours = (name for name in names if name.startswith(PREFIX) and name not in OTHER_PROGRAMS)
+    return [_suggestion(name, known) for name in ours if name.upper() not in known]
 
 
 def _suggestion(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"{name} is no setting of this server." + (f" Did you mean {close[0]}?" if close else "")
+    """Names are compared without the prefix, which would make any two of them look alike."""
+    endings = [other.removeprefix(PREFIX) for other in known]
+    close = difflib.get_close_matches(name.removeprefix(PREFIX).upper(), endings, n=1)
+    return f"{name} is no setting of this server." + (f" Did you mean {PREFIX}{close[0]}?" if close else "")
 
 
 def _lines(error: ValidationError) -> list[str]:
@@ -184,3 +261,15 @@ def _lines(error: ValidationError) -> list[str]:
 def _line(fault: Any) -> str:
     name = PREFIX + str(fault["loc"][0]).upper() + ": " if fault["loc"] else ""
     return name + str(fault["msg"]).removeprefix("Value error, ")
+
+
+def _example(name: str) -> str:
+    field = Settings.model_fields[name]
+    default = ",".join(field.default) if name in _LISTS else field.default
+    description = textwrap.wrap(field.description or "", width=110, break_on_hyphens=False)
+    lines = [f"# {line}" for line in description]
+    return "\n".join([*lines, f"#{PREFIX}{name.upper()}={'' if default is None else default}"])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(env_example())

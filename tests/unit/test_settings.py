@@ -1,0 +1,207 @@
+"""Settings: where they come from, what is refused, and that every refusal is one clear line without a secret."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from pydantic import ValidationError
+
+from llm_server.settings import Settings, SettingsError, env_example, exit_on_error, load_settings
+
+REPOSITORY = Path(__file__).parents[2]
+SINGLE_VALUES = [name for name, field in Settings.model_fields.items() if not isinstance(field.default, tuple)]
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.upper().startswith("LLM_"):
+            monkeypatch.delenv(name)
+
+
+def _fault(**environment: str) -> str:
+    """The message with which the given variables are refused."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        with pytest.raises(SettingsError) as caught:
+            load_settings()
+    return str(caught.value)
+
+
+def test_defaults_listen_on_loopback_only() -> None:
+    settings = load_settings()
+    assert (settings.host, settings.port, settings.is_loopback) == ("127.0.0.1", 42002, True)
+    assert settings.read_api_key() is None
+
+
+def test_environment_wins_over_env_file_and_options_win_over_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("LLM_PORT=1001\nLLM_WORKERS=2\nLLM_MODEL_NAME=from-file\n")
+    monkeypatch.setenv("LLM_PORT", "1002")
+    monkeypatch.setenv("LLM_WORKERS", "3")
+    settings = load_settings(port=1003)
+    assert (settings.port, settings.workers, settings.model_name) == (1003, 3, "from-file")
+
+
+def test_an_option_that_was_not_given_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_PORT", "1002")
+    assert load_settings(port=None).port == 1002
+
+
+def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_MODEL_ALIASES", " gpt-4o , claude-*,")
+    assert load_settings().model_aliases == ("gpt-4o", "claude-*")
+
+
+def test_an_empty_list_is_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_MODEL_ALIASES", "")
+    assert load_settings().model_aliases == ()
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+@pytest.mark.parametrize("name", SINGLE_VALUES)
+def test_a_blank_value_is_an_unset_one(name: str, blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = getattr(load_settings(), name)
+    monkeypatch.setenv(f"LLM_{name.upper()}", blank)
+    assert getattr(load_settings(), name) == default
+
+
+def test_home_is_expanded_in_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_API_KEY_FILE", "~/key")
+    settings = load_settings()
+    assert settings.api_key_file == Path.home() / "key"
+    assert settings.state_dir.is_relative_to(Path.home())
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        load_settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("LLM_PROT", "LLM_PORT"),
+        ("LLM_MODEL", "LLM_MODEL_PATH"),
+        ("LLM_QUANTISATION", "LLM_QUANTIZATION"),
+        ("LLM_APIKEY", "LLM_API_KEY"),
+        ("LLM_CORS_ORIGIN", "LLM_CORS_ORIGINS"),
+    ],
+)
+def test_a_misspelt_name_suggests_the_right_one(misspelt: str, meant: str) -> None:
+    assert _fault(**{misspelt: "x"}) == f"{misspelt} is no setting of this server. Did you mean {meant}?"
+
+
+def test_a_name_like_no_other_is_refused_without_a_guess() -> None:
+    assert _fault(LLM_ZZZZ="x") == "LLM_ZZZZ is no setting of this server."
+
+
+def test_a_misspelt_name_in_the_env_file_is_found() -> None:
+    Path(".env").write_text("LLM_PROT=1\n")
+    assert "LLM_PORT?" in _fault()
+
+
+def test_names_of_other_programs_are_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("DATABASE_URL=x\nHF_TOKEN=y\nPORT=1\nMODEL_NAME=z\n")
+    monkeypatch.setenv("LLM_USER_PATH", "/home/me/.llm")
+    assert load_settings() == Settings()
+    assert load_settings().model_name is None
+
+
+def test_bad_values_give_one_line_each() -> None:
+    lines = _fault(LLM_PORT="0", LLM_DEVICE="tpu", LLM_REQUEST_TIMEOUT="inf", LLM_CONTEXT_LENGTH="many").splitlines()
+    names = [line.split(":")[0] for line in lines]
+    assert sorted(names) == ["LLM_CONTEXT_LENGTH", "LLM_DEVICE", "LLM_PORT", "LLM_REQUEST_TIMEOUT"]
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1", "127.0.0.1:8000", "local host"])
+def test_a_host_with_anything_else_in_it_is_refused(host: str) -> None:
+    assert _fault(LLM_HOST=host, LLM_API_KEY="key").startswith("LLM_HOST: ")
+
+
+@pytest.mark.parametrize("origin", ["localhost:3000", "http://localhost:3000/", "ftp://example.com"])
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    assert _fault(LLM_CORS_ORIGINS=f"http://localhost,{origin}").startswith("LLM_CORS_ORIGINS: ")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost"])
+def test_loopback_needs_no_key(host: str) -> None:
+    assert load_settings(host=host).is_loopback
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])
+def test_other_addresses_need_a_key(host: str) -> None:
+    assert "LLM_API_KEY" in _fault(LLM_HOST=host)
+    assert load_settings(host=host, api_key="secret").host == host
+
+
+def test_a_blank_key_does_not_open_the_server_to_the_network() -> None:
+    assert "LLM_API_KEY must be set" in _fault(LLM_HOST="0.0.0.0", LLM_API_KEY="  ")
+
+
+@pytest.mark.parametrize("key", ["s3cret with spaces", "s3cret\ttab", "s3cret-ключ", "s3cret\x7f"])
+def test_a_key_that_no_header_can_carry_is_refused_without_echoing_it(key: str) -> None:
+    message = _fault(LLM_API_KEY=key)
+    assert message.startswith("LLM_API_KEY: ")
+    assert "s3cret" not in message
+
+
+def test_a_secret_in_the_wrong_variable_is_not_echoed() -> None:
+    assert "s3cret" not in _fault(LLM_PORT="s3cret", LLM_DEVICE="s3cret", LLM_CORS_ORIGINS="s3cret", LLM_HOST="s3cret/")
+
+
+def test_the_key_is_not_in_the_representation() -> None:
+    assert "s3cret" not in repr(load_settings(api_key="s3cret"))
+
+
+def test_the_key_is_read_from_a_variable_or_a_file() -> None:
+    Path("key").write_text("from-file\n")
+    assert load_settings(api_key=" from-variable ").read_api_key() == "from-variable"
+    assert load_settings(api_key_file="key").read_api_key() == "from-file"
+    assert load_settings(api_key_file="key", api_key="from-variable").read_api_key() == "from-variable"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b" \n", "empty"), (b"one\ntwo\n", "one key"), (b"\xff\xfe", "no text"), (None, "No such file")],
+)
+def test_a_key_file_without_one_key_is_refused(content: bytes | None, reason: str) -> None:
+    if content is not None:
+        Path("key").write_bytes(content)
+    with pytest.raises(SettingsError, match=reason):
+        load_settings(api_key_file="key").read_api_key()
+
+
+def test_an_env_file_that_is_no_text_is_one_line() -> None:
+    Path(".env").write_bytes(b"\xff\xfe\x00")
+    assert _fault() == ".env is no UTF-8 text file"
+
+
+def test_a_refused_setting_ends_the_program_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        exit_on_error(SettingsError("LLM_PORT: no"))
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == "llm-server: LLM_PORT: no\n"
+
+
+def test_every_setting_has_a_description() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_env_example_is_what_the_settings_say() -> None:
+    assert (REPOSITORY / ".env.example").read_text() == env_example(), (
+        "write it anew: python -m llm_server.settings > .env.example"
+    )
+
+
+def test_env_example_shows_the_defaults() -> None:
+    lines = [line for line in env_example().splitlines() if line.startswith("#LLM_")]
+    Path(".env").write_text("\n".join(line.removeprefix("#") for line in lines))
+    assert len(dotenv_values(".env")) == len(Settings.model_fields)
+    shown = load_settings()
+    Path(".env").unlink()
+    assert shown == load_settings()
