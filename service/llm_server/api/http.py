@@ -1,0 +1,179 @@
+"""What every API's routes stand on: how a failure is worded, how events are streamed, how a leaving client is noticed.
+
+Knows HTTP; knows no API's wire format and no token. A failure before the first byte becomes a response in
+`failures.py`, one after it becomes the API's own error event here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, cast
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from llm_server.api.models import ServedModel
+from llm_server.errors import ServerError
+from llm_server.events import Completion, collect
+
+if TYPE_CHECKING:
+    from llm_server.generation import Generation
+
+JSON: TypeAlias = dict[str, Any]
+T = TypeVar("T")
+
+WRITE_TIMEOUT: Final = 60.0
+"""Seconds for which a client may read nothing before its stream is given up."""
+
+STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+"""`x-accel-buffering` tells nginx and its kin to pass each event on at once."""
+
+log = logging.getLogger("llm_server.api")
+
+
+class Dialect(Protocol):
+    """How one API words failures and models. Each API's folder has one, named `dialect`.
+
+    A request belongs to the dialect that lists its path's prefix, else to the one whose `version_header` it carries,
+    else to the last dialect of the application.
+    """
+
+    name: str
+    prefixes: tuple[str, ...]
+    version_header: str | None
+
+    def status(self, error: ServerError) -> int:
+        """The HTTP status, for most errors `error.status`."""
+
+    def error(self, error: ServerError, request_id: str) -> JSON:
+        """The body of a failed response."""
+
+    def stream_error(self, error: ServerError, request_id: str) -> bytes:
+        """The whole server-sent event, with its blank line, that tells of a failure after the first byte."""
+
+    def model(self, model: ServedModel) -> JSON:
+        """The answer of `GET /v1/models/{id}`."""
+
+    def models(self, models: Sequence[ServedModel]) -> JSON:
+        """The answer of `GET /v1/models`. `models` is not empty only once a model has a name."""
+
+
+class Closable(Protocol):
+    """What holds a slot of the engine, and frees it when closed, at any time and again."""
+
+    async def aclose(self) -> None: ...
+
+
+def request_id(scope: Scope) -> str:
+    """This request's id, the same as in the response's headers. Set by `failures.RequestContext`."""
+    return str(scope["state"]["request_id"])
+
+
+def request_dialect(scope: Scope) -> Dialect:
+    """The dialect of the called API. Set by `failures.RequestContext`."""
+    return cast("Dialect", scope["state"]["dialect"])
+
+
+def json_response(body: JSON, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
+
+
+def server_sent_event(data: JSON, event: str | None = None) -> bytes:
+    """One whole event. It is sent in one piece: some clients lose events that a TCP segment cuts."""
+    name = f"event: {event}\n".encode() if event else b""
+    return b"".join((name, b"data: ", msgspec.json.encode(data), b"\n\n"))
+
+
+class EventStream(Response):
+    """A streamed answer. Closes `source` (the generation) whatever happens, also if it is never iterated.
+
+    `events` yields whole server-sent events. What it raises becomes the dialect's error event, after which the stream
+    ends: no failed stream ends as a good one does.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, source: Closable, events: AsyncGenerator[bytes, None], *, write_timeout: float = WRITE_TIMEOUT
+    ) -> None:
+        super().__init__(headers=STREAM_HEADERS)
+        del self.headers["content-length"]
+        self._source = source
+        self._events = events
+        self._write_timeout = write_timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._source), aclosing(self._events):
+            try:
+                await while_connected(receive, self._stream(scope, send))
+            except ClientDisconnect:
+                log.info("client left, stream closed")
+
+    async def _stream(self, scope: Scope, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            async for event in self._events:
+                await self._write(send, event)
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            failure = as_server_error(error)
+            await self._write(send, request_dialect(scope).stream_error(failure, request_id(scope)))
+        await self._write(send, b"", more=False)
+
+    async def _write(self, send: Send, body: bytes, *, more: bool = True) -> None:
+        try:
+            async with asyncio.timeout(self._write_timeout):
+                await send({"type": "http.response.body", "body": body, "more_body": more})
+        except OSError as error:  # TimeoutError is one, too
+            raise ClientDisconnect from error
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled as soon as the client leaves. The request's body must have been read.
+
+    Raises:
+        ClientDisconnect: the client left first.
+    """
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def collect_while_connected(request: Request, generation: Generation) -> Completion:
+    """The whole answer. Frees the engine's slot in the end, and at once when the client leaves.
+
+    Raises:
+        ClientDisconnect: the client left first; `failures.py` deals with it.
+        ServerError: the generation failed.
+    """
+    async with aclosing(generation):
+        return await while_connected(request.receive, collect(generation))
+
+
+def as_server_error(error: Exception) -> ServerError:
+    """The failure to tell the client of. An unforeseen one is logged, without its message: that may quote a prompt."""
+    if isinstance(error, ServerError):
+        return error
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("unexpected %s\n%s", type(error).__name__, frames)
+    return ServerError("The server failed on this request. Its log says where.")
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

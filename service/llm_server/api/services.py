@@ -1,0 +1,61 @@
+"""What routes are given: the settings, the generator and what is known of the engine, as FastAPI dependencies."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, cast
+
+from fastapi import Depends
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection, Request
+
+from llm_server.api.models import ModelNames
+from llm_server.engine.client import Engine
+from llm_server.generation import Generator
+from llm_server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One application's parts. `started` is on the monotonic clock."""
+
+    settings: Settings
+    engine: Engine
+    generator: Generator
+    models: ModelNames
+    started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def on(cls, engine: Engine, settings: Settings) -> Services:
+        """The services that stand on this engine."""
+        return cls(
+            settings,
+            engine,
+            Generator(engine, request_timeout=settings.request_timeout),
+            ModelNames(engine, settings.model_name, settings.model_aliases),
+        )
+
+    def install(self, app: Starlette) -> None:
+        app.state.services = self
+
+
+def services(connection: HTTPConnection) -> Services:
+    return cast("Services", connection.app.state.services)
+
+
+async def _services(request: Request) -> Services:
+    return services(request)
+
+
+async def _generator(request: Request) -> Generator:
+    return services(request).generator
+
+
+async def _models(request: Request) -> ModelNames:
+    return services(request).models
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+GeneratorDep = Annotated[Generator, Depends(_generator)]
+ModelNamesDep = Annotated[ModelNames, Depends(_models)]
