@@ -1,27 +1,18 @@
 """Conversation to token ids: the prompt, with the place where each of its messages begins.
 
-Built from `openai_harmony` message by message, which is how the library renders a whole conversation, too. Text is
-encoded as ordinary text throughout, so nothing that a user, a tool or a document says can become a special token.
-Knows nothing of the engine or of any API.
+Token for token what `openai_harmony` renders, with two things it can not do: long runs of one character cost no time
+(see `encode`), and tools are written out in full (see `tools`). Text is encoded as ordinary text throughout, so
+nothing that a user, a tool or a document says can become a special token. Knows nothing of the engine or of any API.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import assert_never
 
-from openai_harmony import (
-    Author,
-    DeveloperContent,
-    Message,
-    ReasoningEffort,
-    RenderOptions,
-    Role,
-    SystemContent,
-    ToolDescription,
-)
+from openai_harmony import Message, ReasoningEffort, RenderOptions, Role, SystemContent
 
 from llm_server.conversation import (
     AssistantText,
@@ -33,13 +24,8 @@ from llm_server.conversation import (
     ToolResult,
     UserText,
 )
-from llm_server.errors import BadRequest
-from llm_server.harmony.encoding import START, harmony_encoding
-
-LONGEST_RUN = 100_000
-"""The library's pattern matcher overflows its stack on a longer run of letters without a break."""
-
-_UNBROKEN = re.compile(rf"[^\W\d_]{{{LONGEST_RUN}}}")
+from llm_server.harmony.encoding import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, START, encode, harmony_encoding
+from llm_server.harmony.tools import render_tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,37 +45,24 @@ class Prompt:
 
 
 def render(conversation: Conversation) -> Prompt:
-    """Render a conversation for completion (Harmony guide, "Message format").
-
-    Raises:
-        BadRequest: a text that no tokeniser of this format can take.
-    """
+    """Render a conversation for completion (Harmony guide, "Message format")."""
     tokens: list[int] = []
     parts: list[Part] = []
-    options = RenderOptions(conversation_has_function_tools=bool(conversation.tools))
     for name, message in _messages(conversation):
         parts.append(Part(name, len(tokens)))
-        tokens += _encode(message, options)
+        tokens += message
     parts.append(Part("reply", len(tokens)))
-    tokens += [START, *harmony_encoding().encode("assistant")]
-    return Prompt(tuple(tokens), tuple(parts))
+    return Prompt((*tokens, START, *encode("assistant")), tuple(parts))
 
 
-def _encode(message: Message, options: RenderOptions) -> list[int]:
-    for content in message.content:
-        if _UNBROKEN.search(str(getattr(content, "text", "") or getattr(content, "instructions", "") or "")):
-            raise BadRequest(f"A text holds a run of more than {LONGEST_RUN} letters without a break.")
-    tokens: list[int] = harmony_encoding().render(message, options)
-    return tokens
-
-
-def _messages(conversation: Conversation) -> Iterator[tuple[str, Message]]:
-    yield "system", _system(conversation)
+def _messages(conversation: Conversation) -> Iterator[tuple[str, Sequence[int]]]:
+    yield "system", _system(conversation.reasoning_effort, conversation.today.isoformat(), bool(conversation.tools))
     instructions, items = _split_leading_instructions(conversation.items)
     if instructions or conversation.tools:
         yield "developer", _developer(instructions, conversation.tools)
     for number, item in enumerate(items):
-        yield f"message {number}", _message(item, _next(items, number))
+        following = items[number + 1] if number + 1 < len(items) else None
+        yield f"message {number}", _message(item, following)
 
 
 def _split_leading_instructions(items: Sequence[Item]) -> tuple[str, Sequence[Item]]:
@@ -101,54 +74,41 @@ def _split_leading_instructions(items: Sequence[Item]) -> tuple[str, Sequence[It
     return "\n\n".join(texts), ()
 
 
-def _next(items: Sequence[Item], number: int) -> Item | None:
-    return items[number + 1] if number + 1 < len(items) else None
+@lru_cache(maxsize=64)
+def _system(effort: str, today: str, has_tools: bool) -> tuple[int, ...]:
+    content = SystemContent.new().with_reasoning_effort(ReasoningEffort(effort.capitalize()))
+    message = Message.from_role_and_content(Role.SYSTEM, content.with_conversation_start_date(today))
+    return tuple(harmony_encoding().render(message, RenderOptions(conversation_has_function_tools=has_tools)))
 
 
-def _system(conversation: Conversation) -> Message:
-    content = (
-        SystemContent.new()
-        .with_reasoning_effort(ReasoningEffort(conversation.reasoning_effort.capitalize()))
-        .with_conversation_start_date(conversation.today.isoformat())
-    )
-    return Message.from_role_and_content(Role.SYSTEM, content)
-
-
-def _developer(instructions: str, tools: Sequence[Tool]) -> Message:
-    content = DeveloperContent.new()
-    if instructions:
-        content = content.with_instructions(instructions)
+def _developer(instructions: str, tools: Sequence[Tool]) -> list[int]:
+    sections = [f"# Instructions\n\n{instructions}"] if instructions else []
     if tools:
-        content = content.with_function_tools([_description(tool) for tool in tools])
-    return Message.from_role_and_content(Role.DEVELOPER, content)
+        sections.append(render_tools(tools))
+    return _framed("developer", "\n\n".join(sections))
 
 
-def _description(tool: Tool) -> ToolDescription:
-    return ToolDescription.new(tool.name, tool.description, dict(tool.parameters) if tool.parameters else None)
-
-
-def _message(item: Item, following: Item | None) -> Message:
+def _message(item: Item, following: Item | None) -> list[int]:
     match item:
         case Instructions(text):
             return _developer(text, ())
         case UserText(text):
-            return Message.from_role_and_content(Role.USER, text)
+            return _framed("user", text)
         case AssistantText(text):
-            channel = "commentary" if isinstance(following, ToolCall) else "final"
-            return Message.from_role_and_content(Role.ASSISTANT, text).with_channel(channel)
+            return _framed("assistant", text, channel="commentary" if isinstance(following, ToolCall) else "final")
         case ToolCall():
             return _call(item)
         case ToolResult(_, name, text):
-            author = Author.new(Role.TOOL, f"functions.{name}")
-            message = Message.from_author_and_content(author, text)
-            return message.with_recipient("assistant").with_channel("commentary")
+            return _framed(f"functions.{name} to=assistant", text, channel="commentary")
     assert_never(item)
 
 
-def _call(call: ToolCall) -> Message:
-    return (
-        Message.from_role_and_content(Role.ASSISTANT, call.arguments)
-        .with_channel("commentary")
-        .with_recipient(f"functions.{call.name}")
-        .with_content_type("<|constrain|>json")
-    )
+def _framed(author: str, text: str, *, channel: str = "") -> list[int]:
+    marked = [CHANNEL, *encode(channel)] if channel else []
+    return [START, *encode(author), *marked, MESSAGE, *encode(text), END]
+
+
+def _call(call: ToolCall) -> list[int]:
+    author = encode(f"assistant to=functions.{call.name}")
+    content_type = [*encode("commentary "), CONSTRAIN, *encode("json")]
+    return [START, *author, CHANNEL, *content_type, MESSAGE, *encode(call.arguments), CALL]

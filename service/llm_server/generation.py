@@ -1,0 +1,162 @@
+"""One request's life, in reading order: render, admit, decode, parse.
+
+The only place where Harmony and the engine meet. Knows no HTTP and no wire format; every API starts here with a
+`GenerationRequest` and reads `Event`s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Iterable
+
+from llm_server.conversation import GenerationRequest
+from llm_server.engine.client import Engine, TokenStream
+from llm_server.engine.types import Finished, Logprobs, Submit, Tokens
+from llm_server.errors import ContextTooLong, EngineUnavailable, GenerationFailed, RequestTimeout
+from llm_server.events import Alternative, Event, Finish, TokenLogprob, Usage
+from llm_server.harmony.encoding import STOP_TOKENS, is_special, token_bytes
+from llm_server.harmony.parse import HarmonyParser
+from llm_server.harmony.render import Prompt, render
+from llm_server.stop_strings import StopStrings
+
+
+class Generator:
+    """Starts generations on one engine. `request_timeout` in seconds covers queue, prefill and decode together."""
+
+    def __init__(self, engine: Engine, *, request_timeout: float) -> None:
+        self._engine = engine
+        self._request_timeout = request_timeout
+
+    async def start(self, request: GenerationRequest) -> Generation:
+        """Admit the request and return its events. A refusal is raised here, before any byte is sent.
+
+        Raises:
+            BadRequest: a text that can not be encoded.
+            ContextTooLong: the prompt leaves no room for an answer.
+            Overloaded: the queue is full.
+            EngineUnavailable: no engine is ready.
+            RequestTimeout: it was not admitted in time.
+        """
+        deadline = asyncio.get_running_loop().time() + self._request_timeout
+        prompt = await asyncio.to_thread(render, request.conversation)
+        submission = self._submission(request, prompt)
+        try:
+            async with asyncio.timeout_at(deadline):
+                stream = await self._engine.submit(submission)
+        except TimeoutError:
+            raise _too_slow(self._request_timeout) from None
+        return Generation(stream, request, submission, deadline=deadline, timeout=self._request_timeout)
+
+    def _submission(self, request: GenerationRequest, prompt: Prompt) -> Submit:
+        room = self._context_length() - len(prompt.tokens)
+        if room < 1:
+            raise ContextTooLong(limit=self._context_length(), prompt=len(prompt.tokens))
+        return Submit(
+            request_id=secrets.token_hex(16),
+            prompt=list(prompt.tokens),
+            max_tokens=min(request.max_tokens or room, room),
+            stop_tokens=list(STOP_TOKENS),
+            sampling=request.sampling,
+        )
+
+    def _context_length(self) -> int:
+        status = self._engine.status
+        if status is None or status.model is None:
+            raise EngineUnavailable("The model is still loading.", retry_after=2)
+        return status.model.context_length
+
+
+class Generation:
+    """The events of one admitted request: blocks, then `Finish`. Whoever holds it must close it.
+
+    Iteration raises `EngineUnavailable` when the engine dies, `GenerationFailed` when it can not go on with this
+    request, and `RequestTimeout` at the deadline.
+    """
+
+    def __init__(
+        self, stream: TokenStream, request: GenerationRequest, submission: Submit, *, deadline: float, timeout: float
+    ) -> None:
+        self.prompt_tokens = len(submission.prompt)
+        self._stream = stream
+        self._messages = aiter(stream)
+        self._parser = HarmonyParser(
+            [tool.name for tool in request.conversation.tools], new_call_id=lambda: f"call_{secrets.token_hex(12)}"
+        )
+        self._stop = StopStrings(request.stop)
+        self._deadline = deadline
+        self._timeout = timeout
+        self._pending: deque[Event] = deque()
+        self._completion_tokens = 0
+        self._finished = False
+
+    def __aiter__(self) -> Generation:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._pending:
+            if self._finished:
+                raise StopAsyncIteration
+            self._pending.extend(self._events(await self._next_message()))
+        return self._pending.popleft()
+
+    async def aclose(self) -> None:
+        """Free the request's slot, whatever it is doing. May be called at any time and again."""
+        self._finished = True
+        self._pending.clear()
+        self._stream.close()
+
+    async def _next_message(self) -> Tokens | Finished:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await anext(self._messages)
+        except TimeoutError:
+            self._stream.close()
+            raise _too_slow(self._timeout) from None
+
+    def _events(self, message: Tokens | Finished) -> list[Event]:
+        match message:
+            case Tokens(tokens=tokens, logprobs=logprobs):
+                return self._decoded(tokens, logprobs)
+            case Finished(reason="error", message=text):
+                raise GenerationFailed(text or "The engine could not run this request.")
+            case Finished(reason=reason, cached_tokens=cached):
+                events = self._parser.finish(truncated=reason == "length")
+                return [*self._shown(events), self._finish(cached)]
+
+    def _decoded(self, tokens: list[int], logprobs: list[Logprobs]) -> list[Event]:
+        shown: list[Event] = []
+        for position, token in enumerate(tokens):
+            logprob = _token_logprob(token, logprobs[position]) if logprobs else None
+            self._completion_tokens += 1
+            shown += self._shown(self._parser.feed(token, logprob))
+            if self._stop.matched is not None:
+                self._stream.close()
+                return [*shown, self._finish(cached=0)]
+        return shown
+
+    def _shown(self, events: Iterable[Event]) -> list[Event]:
+        return [shown for event in events for shown in self._stop.feed(event)]
+
+    def _finish(self, cached: int) -> Finish:
+        self._finished = True
+        usage = Usage(self.prompt_tokens, cached, self._completion_tokens, self._parser.reasoning_tokens)
+        if self._stop.matched is not None:
+            return Finish("stop_sequence", usage, self._stop.matched)
+        return Finish(self._parser.finish_reason, usage)
+
+
+def _token_logprob(token: int, logprobs: Logprobs) -> TokenLogprob:
+    """Alternatives that are special tokens are left out: they are no text."""
+    top = tuple(_alternative(other, logprob) for other, logprob in logprobs.top if not is_special(other))
+    return TokenLogprob(_alternative(token, logprobs.chosen), top)
+
+
+def _alternative(token: int, logprob: float) -> Alternative:
+    raw = b"" if is_special(token) else token_bytes(token)
+    return Alternative(raw.decode(errors="replace"), raw, logprob)
+
+
+def _too_slow(seconds: float) -> RequestTimeout:
+    return RequestTimeout(f"The request took longer than {seconds:g} s (LLM_REQUEST_TIMEOUT).")

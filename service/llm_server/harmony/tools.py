@@ -1,0 +1,155 @@
+"""Tool definitions as gpt-oss was trained to see them: a TypeScript-like namespace (Harmony guide, "Function calling").
+
+Text in, text out. The form is that of `openai_harmony`, to the letter where that library covers the schema; `$ref`,
+`anyOf`, `allOf`, `const`, enums of any type and maps, which it writes as `any`, are written out here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from llm_server.conversation import Tool
+
+Schema: TypeAlias = Mapping[str, Any]
+
+MAX_DEPTH: Final = 32
+"""Schemas nest this deep at most; below that, and where a `$ref` meets itself, the type is `any`."""
+
+_PLAIN_KEY = re.compile(r"[\w$.-]+")
+_SCALARS: Final = {"string": "string", "number": "number", "integer": "number", "boolean": "boolean", "null": "null"}
+
+
+def render_tools(tools: Iterable[Tool]) -> str:
+    """The "# Tools" section of the developer message."""
+    definitions = "".join(_definition(tool) for tool in tools)
+    return f"# Tools\n\n## functions\n\nnamespace functions {{\n\n{definitions}}} // namespace functions"
+
+
+def _definition(tool: Tool) -> str:
+    comment = "".join(f"// {line}\n" for line in tool.description.splitlines())
+    if tool.parameters is None:
+        return f"{comment}type {tool.name} = () => any;\n\n"
+    return f"{comment}type {tool.name} = (_: {_Types(tool.parameters).render(tool.parameters, '', 0)}) => any;\n\n"
+
+
+class _Types:
+    """Renders one tool's schema; `root` is where its `$ref`s point."""
+
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+
+    def render(self, schema: Any, indent: str, depth: int) -> str:
+        if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
+            return "any"
+        schema = self._resolve(schema)
+        text = self._type(schema, indent, depth)
+        return f"{text} | null" if schema.get("nullable") is True and "null" not in text else text
+
+    def _type(self, schema: Schema, indent: str, depth: int) -> str:
+        match schema:
+            case {"const": value}:
+                return _literal(value)
+            case {"enum": [*values]} if values:
+                return " | ".join(map(_literal, values))
+            case {"oneOf": [*variants]} | {"anyOf": [*variants]} if variants:
+                return self._union(variants, indent, depth)
+            case {"allOf": [*parts]} if parts:
+                return " & ".join(self.render(part, indent, depth + 1) for part in parts)
+            case {"type": [*names]}:
+                return " | ".join(self.render({**schema, "type": name}, indent, depth + 1) for name in names) or "any"
+            case {"type": "array"}:
+                return self._array(schema, indent, depth)
+            case {"type": "object"} | {"properties": _}:
+                return self._object(schema, indent, depth)
+            case {"type": str(name)}:
+                return _SCALARS.get(name, "any")
+        return "any"
+
+    def _resolve(self, schema: Schema) -> Schema:
+        """Follow local references; what the reference is annotated with wins over its target."""
+        for _ in range(MAX_DEPTH):
+            reference = schema.get("$ref")
+            if not isinstance(reference, str):
+                return schema
+            target = self._lookup(reference)
+            schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+        return {}
+
+    def _lookup(self, reference: str) -> Schema:
+        target: Any = self._root
+        for key in reference.removeprefix("#").strip("/").split("/"):
+            key = key.replace("~1", "/").replace("~0", "~")
+            target = target.get(key) if key and isinstance(target, Mapping) else target if not key else None
+        return target if isinstance(target, Mapping) and target is not self._root else {}
+
+    def _union(self, variants: Sequence[Any], indent: str, depth: int) -> str:
+        """One line if no variant has more to say than its type, as for `string | null`."""
+        texts = [self.render(variant, f"{indent}   ", depth + 1) for variant in variants]
+        remarks = [_remark(variant) for variant in variants]
+        if not any(remarks) and not any("\n" in text for text in texts):
+            return " | ".join(texts)
+        return "".join(f"\n{indent} | {text}{remark}" for text, remark in zip(texts, remarks, strict=True))
+
+    def _array(self, schema: Schema, indent: str, depth: int) -> str:
+        if "items" not in schema:
+            return "Array<any>"
+        items = self.render(schema["items"], indent, depth + 1)
+        return f"({items})[]" if " | " in items and "\n" not in items else f"{items}[]"
+
+    def _object(self, schema: Schema, indent: str, depth: int) -> str:
+        properties = schema.get("properties")
+        required = schema.get("required")
+        lines = [
+            self._property(str(key), value, isinstance(required, Sequence) and key in required, indent, depth)
+            for key, value in (properties.items() if isinstance(properties, Mapping) else ())
+        ]
+        if isinstance(extra := schema.get("additionalProperties"), Mapping):
+            lines.append(f"{indent}[key: string]: {self.render(extra, indent + '    ', depth + 1)},\n")
+        return f"{_comment(schema.get('description'), indent)}{{\n{''.join(lines)}{indent}}}"
+
+    def _property(self, key: str, value: Any, required: bool, indent: str, depth: int) -> str:
+        if not isinstance(value, Mapping):
+            value = {}
+        name = (key if _PLAIN_KEY.fullmatch(key) else json.dumps(key)) + ("" if required else "?")
+        text = self.render(value, indent + "    ", depth + 1)
+        comments = _title(value, indent) + _comment(value.get("description"), indent) + _examples(value, indent)
+        default = f" // {_default(value)}" if "default" in value else ""
+        return f"{comments}{indent}{name}: {text},{default}\n"
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _default(schema: Schema) -> str:
+    default = schema["default"]
+    bare = isinstance(default, str) and bool(schema.get("enum"))
+    return f"default: {default if bare else _literal(default)}"
+
+
+def _comment(text: Any, indent: str) -> str:
+    return "".join(f"{indent}// {line}\n" for line in text.splitlines()) if isinstance(text, str) else ""
+
+
+def _title(schema: Schema, indent: str) -> str:
+    return f"{_comment(title, indent)}{indent}//\n" if isinstance(title := schema.get("title"), str) else ""
+
+
+def _examples(schema: Schema, indent: str) -> str:
+    examples = schema.get("examples")
+    if not isinstance(examples, list) or not examples:
+        return ""
+    return f"{indent}// Examples:\n" + "".join(f"{indent}// - {_literal(example)}\n" for example in examples)
+
+
+def _remark(variant: Any) -> str:
+    """What a variant of a union says of itself, after its type."""
+    if not isinstance(variant, Mapping):
+        return ""
+    description = variant.get("description")
+    words = " ".join(description.split()) if isinstance(description, str) else ""
+    default = _default(variant) if "default" in variant else ""
+    return f" // {f'{words} {default}'.strip()}" if words or default else ""
