@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NoReturn
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -214,7 +214,7 @@ def env_example() -> str:
     )
 
 
-def exit_on_error(error: Exception) -> None:
+def exit_on_error(error: Exception) -> NoReturn:
     """End the process as a command-line program does: one clear line, status 2."""
     print(f"llm-server: {error}", file=sys.stderr)  # noqa: T201
     raise SystemExit(2)

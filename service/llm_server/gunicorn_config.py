@@ -1,0 +1,79 @@
+"""gunicorn's configuration, and its worker class: HTTP over uvicorn, with limits on slow clients.
+
+Part of the package, so that an installed server has it; `deploy/gunicorn.conf.py` is the same by the name that
+gunicorn looks for. The supervisor adds the listening sockets as `--bind fd://N`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn_worker import UvicornWorker
+
+from llm_server.child_process import end_with_parent
+from llm_server.observability.logging import logging_config
+from llm_server.settings import load_settings
+
+_settings = load_settings()
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's own waits for ever for a client that connects and is silent, or that never ends its headers."""
+
+    header_seconds: ClassVar[float] = 15.0
+    _header_deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def on_message_begin(self) -> None:
+        self._expect_headers()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._forget_deadline()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def _expect_headers(self) -> None:
+        self._forget_deadline()
+        self._header_deadline = self.loop.call_later(self.header_seconds, self.transport.close)
+
+    def _forget_deadline(self) -> None:
+        if self._header_deadline is not None:
+            self._header_deadline.cancel()
+
+
+class ApiWorker(UvicornWorker):  # type: ignore[misc]
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        "loop": "auto",
+        "http": HttpProtocol,
+        "ws": "none",
+        "lifespan": "on",
+        "server_header": False,
+        "access_log": _settings.log_level in ("debug", "info"),
+    }
+
+
+def post_fork(_server: object, _worker: object) -> None:
+    end_with_parent()
+
+
+bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
+workers = _settings.workers
+worker_class = ApiWorker
+keepalive = _settings.keepalive_timeout
+# A worker whose event loop has not turned for this long hangs. Importing the application on a machine that swaps,
+# because a model is being loaded beside it, must not look like that.
+timeout = 90
+# Streams end by themselves before this: the supervisor stops the engine after `shutdown_timeout`.
+graceful_timeout = int(_settings.shutdown_timeout) + 10
+logconfig_dict = logging_config(_settings.log_level, "api")
+control_socket_disable = True
+proc_name = "llm-server"
