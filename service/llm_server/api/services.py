@@ -16,15 +16,16 @@ from llm_server.generation import Generator
 from llm_server.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Services:
-    """One application's parts. `started` is on the monotonic clock."""
+    """One application's parts. `started` is on the monotonic clock; `engine_seen` says that an engine once answered."""
 
     settings: Settings
     engine: Engine
     generator: Generator
     models: ModelNames
     started: float = field(default_factory=time.monotonic)
+    engine_seen: bool = False
 
     @classmethod
     def on(cls, engine: Engine, settings: Settings) -> Services:

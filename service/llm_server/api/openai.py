@@ -1,0 +1,46 @@
+"""OpenAI's words for failures and models, the same in all of its APIs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llm_server.api.http import JSON, server_sent_event
+from llm_server.api.models import ServedModel
+from llm_server.errors import ServerError
+
+
+class OpenAI:
+    """The dialect of every path that no other API claims."""
+
+    name = "openai"
+    prefixes: tuple[str, ...] = ("/v1/chat/",)
+    version_header: str | None = None
+
+    def status(self, error: ServerError) -> int:
+        return error.status
+
+    def error(self, error: ServerError, request_id: str) -> JSON:  # noqa: ARG002 (it is in the headers)
+        details = {"message": error.message, "type": _type(error.status), "param": error.param, "code": error.code}
+        return {"error": details}
+
+    def stream_error(self, error: ServerError, request_id: str) -> bytes:
+        return server_sent_event(self.error(error, request_id))
+
+    def model(self, model: ServedModel) -> JSON:
+        created = int(model.created.timestamp())
+        return {"id": model.name, "object": "model", "created": created, "owned_by": "openai"}
+
+    def models(self, models: Sequence[ServedModel]) -> JSON:
+        return {"object": "list", "data": [self.model(model) for model in models]}
+
+
+def _type(status: int) -> str:
+    match status:
+        case 401:
+            return "authentication_error"
+        case 403:
+            return "permission_error"
+        case 429:
+            return "rate_limit_error"
+        case _:
+            return "invalid_request_error" if status < 500 else "server_error"

@@ -1,0 +1,199 @@
+"""A Chat Completions request as canonical generation requests. Pure; knows the wire types and the canonical ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from llm_server.api.openai_chat.schema import ChatRequest, Function, Message, Part, ResponseFormat, ToolChoice, is_name
+from llm_server.api.reasoning import reasoning_effort
+from llm_server.conversation import (
+    AssistantText,
+    Conversation,
+    GenerationRequest,
+    Instructions,
+    Item,
+    ReasoningEffort,
+    Sampling,
+    Tool,
+    ToolCall,
+    ToolResult,
+    UserText,
+)
+from llm_server.errors import BadRequest
+
+SMALLEST_TOP_P: Final = 1e-6
+"""`top_p: 0` leaves the likeliest token alone, in OpenAI's reading. Samplers read 0 as no limit."""
+
+SEEDS: Final = 2**63
+
+_SAMPLING: Final = {
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+}
+_TEXT: Final = frozenset({"text", "input_text", "output_text"})
+_MEDIA: Final = {
+    "image_url": "images",
+    "input_image": "images",
+    "input_audio": "audio",
+    "video_url": "video",
+    "file": "files",
+    "input_file": "files",
+}
+
+
+def to_generations(request: ChatRequest) -> list[GenerationRequest]:
+    """One generation per choice. They differ in the seed alone.
+
+    Raises:
+        BadRequest: what the schema can not see, such as an image, or an answer to a call that nobody made.
+    """
+    if set(request.modalities or ()) - {"text"}:
+        raise BadRequest("This is a text model: it can answer with text only.", param="modalities")
+    first = GenerationRequest(
+        Conversation(_items(request), _tools(request), _effort(request)),
+        _sampling(request),
+        request.max_completion_tokens or request.max_tokens,
+        tuple(request.stop or ()),
+    )
+    return [_nth(first, index) for index in range(request.n or 1)]
+
+
+def calls_functions(request: ChatRequest) -> bool:
+    """Whether tools are declared in the deprecated form only, so that they must be called in it."""
+    return bool(request.functions) and not request.tools
+
+
+def _nth(first: GenerationRequest, index: int) -> GenerationRequest:
+    seed = first.sampling.seed
+    if seed is None:
+        return first
+    return replace(first, sampling=replace(first.sampling, seed=(seed + index) % SEEDS))
+
+
+def _effort(request: ChatRequest) -> ReasoningEffort:
+    explicit = request.reasoning_effort or (request.reasoning.effort if request.reasoning else None)
+    return reasoning_effort(explicit, request.temperature)
+
+
+def _sampling(request: ChatRequest) -> Sampling:
+    if request.top_logprobs is not None and not request.logprobs:
+        raise BadRequest("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
+    sampling = Sampling(
+        **request.model_dump(include=_SAMPLING, exclude_none=True),
+        logit_bias={int(token): bias for token, bias in (request.logit_bias or {}).items()},
+        top_logprobs=(request.top_logprobs or 0) if request.logprobs else None,
+    )
+    return replace(sampling, top_p=max(sampling.top_p, SMALLEST_TOP_P), top_k=max(sampling.top_k, 0))
+
+
+def _items(request: ChatRequest) -> tuple[Item, ...]:
+    items = list(_conversation(request.messages))
+    if asked := _format(request.response_format):
+        leading = next((at for at, item in enumerate(items) if not isinstance(item, Instructions)), len(items))
+        items.insert(leading, Instructions(asked))
+    return tuple(items)
+
+
+def _conversation(messages: Sequence[Message]) -> Iterator[Item]:
+    called: dict[str, str] = {}
+    for number, message in enumerate(messages):
+        place = f"messages[{number}]"
+        text = _text(message.content or [], f"{place}.content")
+        match message.role:
+            case "system" | "developer":
+                yield Instructions(text)
+            case "user":
+                yield UserText(text)
+            case "assistant":
+                yield from _assistant(message, text)
+                called |= {call.id: call.function.name for call in message.tool_calls or ()}
+            case "tool":
+                call_id = message.tool_call_id or ""
+                yield ToolResult(call_id, _called(called.get(call_id, message.name), f"{place}.tool_call_id"), text)
+            case "function":
+                yield ToolResult("", _called(message.name, f"{place}.name"), text)
+
+
+def _assistant(message: Message, text: str) -> Iterator[Item]:
+    said = text or message.refusal
+    if said:
+        yield AssistantText(said)
+    for call in message.tool_calls or ():
+        yield ToolCall(call.id, call.function.name, call.function.arguments)
+    if message.function_call:
+        yield ToolCall("", message.function_call.name, message.function_call.arguments)
+
+
+def _called(name: str | None, place: str) -> str:
+    if name is None or not is_name(name):
+        raise BadRequest(f"'{place}' answers no call of an earlier message.", param=place)
+    return name
+
+
+def _text(parts: Sequence[Part], place: str) -> str:
+    return "\n".join(_part(part, f"{place}[{number}]") for number, part in enumerate(parts))
+
+
+def _part(part: Part, place: str) -> str:
+    if part.type == "refusal":
+        return part.refusal or ""
+    if part.type not in _TEXT:
+        kind = _MEDIA.get(part.type, "parts of this type")
+        raise BadRequest(f"'{place}': this is a text model, it can not take {kind}.", param=place)
+    if part.text is None:
+        raise BadRequest(f"Missing required field '{place}.text'.", param=f"{place}.text")
+    return part.text
+
+
+def _tools(request: ChatRequest) -> tuple[Tool, ...]:
+    """The tools that the model may call. That it must call one is not enforced; what it may not call is not shown."""
+    deprecated = calls_functions(request)
+    choice, field = (request.function_call, "function_call") if deprecated else (request.tool_choice, "tool_choice")
+    declared = _declared(request)
+    names = {function.name for function in declared}
+    allowed = _allowed(choice, names)
+    if not allowed <= names:
+        raise BadRequest(f"'{field}' names a tool that is not declared.", param=field)
+    return tuple(_tool(function) for function in declared if function.name in allowed)
+
+
+def _declared(request: ChatRequest) -> list[Function]:
+    if calls_functions(request):
+        return request.functions or []
+    return [tool.function for tool in request.tools or () if tool.type == "function" and tool.function]
+
+
+def _allowed(choice: ToolChoice | None, declared: set[str]) -> set[str]:
+    match choice:
+        case ToolChoice(type="none"):
+            return set()
+        case ToolChoice(type="function", function=named) if named:
+            return {named.name}
+        case ToolChoice(type="allowed_tools", allowed_tools=subset) if subset:
+            return {tool.function.name for tool in subset.tools if tool.function}
+    return declared
+
+
+def _tool(function: Function) -> Tool:
+    return Tool(function.name, function.description or "", function.parameters)
+
+
+def _format(asked: ResponseFormat | None) -> str:
+    """Harmony's section for structured output. It asks; nothing enforces it here."""
+    match asked:
+        case ResponseFormat(type="json_schema", json_schema=schema) if schema:
+            comment = "".join(f"// {line}\n" for line in (schema.description or "").splitlines())
+            body = json.dumps(schema.schema_, ensure_ascii=False, separators=(",", ":"))
+            return f"# Response Formats\n\n## {schema.name}\n\n{comment}{body}"
+        case ResponseFormat(type="json_object"):
+            return '# Response Formats\n\n## json_object\n\n// One JSON object, and no other text.\n{"type":"object"}'
+    return ""

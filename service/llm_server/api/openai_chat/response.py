@@ -1,0 +1,210 @@
+"""Canonical events as Chat Completions chunks, and whole answers as their JSON. Pure; knows no HTTP.
+
+The whole answer and the folded stream are the same, but for a call whose arguments the token limit cut off: a stream
+has sent its beginning already, a whole answer leaves it out. `finish_reason` is "length" in both.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias, assert_never
+
+from llm_server.api.http import JSON
+from llm_server.events import (
+    Alternative,
+    Block,
+    BlockDelta,
+    BlockStart,
+    BlockStop,
+    Completion,
+    Event,
+    Finish,
+    TokenLogprob,
+    Usage,
+)
+
+BREAK: Final = "\n\n"
+"""Stands between two texts of one answer, a preamble and what follows it: this API has one content."""
+
+LOWEST_LOGPROB: Final = -9999.0
+"""What OpenAI sends for a token that can not occur. JSON has no infinity."""
+
+_FINISH: Final = {"stop": "stop", "stop_sequence": "stop", "length": "length", "tool_calls": "tool_calls"}
+
+Chunks: TypeAlias = list[JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What all chunks of an answer share. `model` is the name that was asked for.
+
+    `functions` answers with the deprecated `function_call` in place of `tool_calls`.
+    """
+
+    model: str
+    fingerprint: str
+    functions: bool = False
+    include_usage: bool = False
+    id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(16)}")
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def wrap(self, kind: str, choices: list[JSON]) -> JSON:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "service_tier": "default",
+            "system_fingerprint": self.fingerprint,
+            "choices": choices,
+        }
+
+    def finish_reason(self, finish: Finish) -> str:
+        reason = _FINISH[finish.reason]
+        return "function_call" if self.functions and reason == "tool_calls" else reason
+
+
+def completion(envelope: Envelope, answers: Sequence[Completion]) -> JSON:
+    """The body of a whole answer, one choice for each of `answers`."""
+    choices = [_choice(envelope, index, answer) for index, answer in enumerate(answers)]
+    body = envelope.wrap("chat.completion", choices)
+    return {**body, "usage": usage([answer.finish.usage for answer in answers])}
+
+
+class ChunkWriter:
+    """Events in, chunks out, in OpenAI's order: roles, deltas, a finish for each choice, usage if it was asked for."""
+
+    def __init__(self, envelope: Envelope, choices: int) -> None:
+        self._envelope = envelope
+        self._choices = [_Choice(envelope, index) for index in range(choices)]
+
+    def start(self) -> Chunks:
+        role = {"role": "assistant", "content": "", "refusal": None}
+        return [self._chunk(choice.delta(role)) for choice in self._choices]
+
+    def feed(self, index: int, event: Event) -> Chunks:
+        """The chunks of one event of the choice `index`: most often one, for reasoning none."""
+        return [self._chunk(choice) for choice in self._choices[index].feed(event)]
+
+    def end(self) -> Chunks:
+        if not self._envelope.include_usage:
+            return []
+        total = usage([choice.usage for choice in self._choices])
+        return [{**self._envelope.wrap("chat.completion.chunk", []), "usage": total}]
+
+    def _chunk(self, choice: JSON) -> JSON:
+        chunk = self._envelope.wrap("chat.completion.chunk", [choice])
+        return {**chunk, "usage": None} if self._envelope.include_usage else chunk
+
+
+class _Choice:
+    """One choice of a stream: what its next delta depends on."""
+
+    def __init__(self, envelope: Envelope, index: int) -> None:
+        self.usage = Usage()
+        self._envelope = envelope
+        self._index = index
+        self._block = BlockStart(0, "text")
+        self._calls = 0
+        self._has_text = False
+        self._break = ""
+
+    def feed(self, event: Event) -> list[JSON]:
+        match event:
+            case BlockStart(kind="tool_call"):
+                self._block = event
+                self._calls += 1
+                return [self.delta(self._call_starts(event))]
+            case BlockStart():
+                self._block = event
+                self._break = BREAK if self._has_text else ""
+                return []
+            case BlockDelta(text=text) if self._block.kind == "tool_call":
+                return [self.delta(self._call_goes_on(text))]
+            case BlockDelta(text=text, logprobs=logprobs):
+                content, self._break, self._has_text = self._break + text, "", True
+                return [self.delta({"content": content}, logprobs)]
+            case BlockStop():
+                return []
+            case Finish():
+                self.usage = event.usage
+                return [{**self.delta({}), "finish_reason": self._envelope.finish_reason(event)}]
+        assert_never(event)
+
+    def delta(self, delta: JSON, logprobs: Sequence[TokenLogprob] = ()) -> JSON:
+        return {"index": self._index, "delta": delta, "logprobs": _logprobs(logprobs), "finish_reason": None}
+
+    def _call_starts(self, block: BlockStart) -> JSON:
+        function = {"name": block.tool_name, "arguments": ""}
+        if self._envelope.functions:
+            return {"function_call": function}
+        call = {"index": self._calls - 1, "id": block.call_id, "type": "function", "function": function}
+        return {"tool_calls": [call]}
+
+    def _call_goes_on(self, arguments: str) -> JSON:
+        if self._envelope.functions:
+            return {"function_call": {"arguments": arguments}}
+        return {"tool_calls": [{"index": self._calls - 1, "function": {"arguments": arguments}}]}
+
+
+def usage(usages: Sequence[Usage]) -> JSON:
+    """Tokens of all choices together. They share one prompt, which counts once."""
+    prompt = max(each.prompt for each in usages)
+    generated = sum(each.completion for each in usages)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": generated,
+        "total_tokens": prompt + generated,
+        "prompt_tokens_details": {"cached_tokens": max(each.cached for each in usages), "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": sum(each.reasoning for each in usages),
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def _choice(envelope: Envelope, index: int, answer: Completion) -> JSON:
+    logprobs = [logprob for block in answer.blocks if block.kind == "text" for logprob in block.logprobs]
+    return {
+        "index": index,
+        "message": _message(envelope, answer),
+        "logprobs": _logprobs(logprobs),
+        "finish_reason": envelope.finish_reason(answer.finish),
+    }
+
+
+def _message(envelope: Envelope, answer: Completion) -> JSON:
+    calls = answer.tool_calls
+    content = BREAK.join(block.text for block in answer.blocks if block.kind == "text" and block.text)
+    message: JSON = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
+    if calls and not content:
+        message["content"] = None
+    if calls and envelope.functions:
+        message["function_call"] = _function(calls[0])
+    elif calls:
+        message["tool_calls"] = [
+            {"id": call.call_id, "type": "function", "function": _function(call)} for call in calls
+        ]
+    return message
+
+
+def _tool_call(call: Block) -> JSON:
+    return {"id": call.call_id, "type": "function", "function": _function(call)}
+
+
+def _function(call: Block) -> JSON:
+    return {"name": call.tool_name, "arguments": call.text}
+
+
+def _logprobs(logprobs: Iterable[TokenLogprob]) -> JSON | None:
+    content = [{**_token(each.chosen), "top_logprobs": [_token(other) for other in each.top]} for each in logprobs]
+    return {"content": content, "refusal": None} if content else None
+
+
+def _token(token: Alternative) -> JSON:
+    return {"token": token.token, "logprob": max(token.logprob, LOWEST_LOGPROB), "bytes": list(token.bytes)}

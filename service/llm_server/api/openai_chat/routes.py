@@ -1,0 +1,56 @@
+"""`POST /v1/chat/completions`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from llm_server.api.body import json_body
+from llm_server.api.http import EventStream, json_response, server_sent_event, while_connected
+from llm_server.api.openai_chat.choices import Choices
+from llm_server.api.openai_chat.request import calls_functions, to_generations
+from llm_server.api.openai_chat.response import ChunkWriter, Envelope, completion
+from llm_server.api.openai_chat.schema import ChatRequest
+from llm_server.api.services import GeneratorDep, ModelNamesDep
+
+DONE: Final = b"data: [DONE]\n\n"
+
+router = APIRouter()
+
+
+@router.post("/v1/chat/completions")
+async def create_chat_completion(
+    body: Annotated[ChatRequest, Depends(json_body(ChatRequest))],
+    request: Request,
+    generator: GeneratorDep,
+    models: ModelNamesDep,
+) -> Response:
+    envelope = Envelope(
+        models.require(body.model).name,
+        models.fingerprint,
+        functions=calls_functions(body),
+        include_usage=bool(body.stream_options and body.stream_options.include_usage),
+    )
+    requests = to_generations(body)
+    choices = await Choices.start(generator, requests)
+    if body.stream:
+        return EventStream(choices, _stream(choices, ChunkWriter(envelope, len(requests))))
+    async with aclosing(choices):
+        answers = await while_connected(request.receive, choices.collect())
+    return json_response(completion(envelope, answers))
+
+
+async def _stream(choices: Choices, writer: ChunkWriter) -> AsyncGenerator[bytes, None]:
+    for chunk in writer.start():
+        yield server_sent_event(chunk)
+    async with aclosing(choices.events()) as events:
+        async for index, event in events:
+            for chunk in writer.feed(index, event):
+                yield server_sent_event(chunk)
+    for chunk in writer.end():
+        yield server_sent_event(chunk)
+    yield DONE

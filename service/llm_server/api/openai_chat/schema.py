@@ -1,0 +1,210 @@
+"""The Chat Completions request as it comes over the wire. Knows no canonical type.
+
+Types and ranges are strict, unknown fields are ignored: clients send what other servers understand. Where the API
+allows a string or a structure, the string becomes that structure first, so that faults are told of one shape.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+MAX_MESSAGES: Final = 4096
+MAX_TOOLS: Final = 256
+
+_NAME: Final = re.compile(r"\S{1,128}")
+_TOKEN: Final = re.compile(r"[0-9]{1,6}")
+
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+def is_name(name: str) -> bool:
+    """Whether a tool may be called so. Real clients send dots and slashes; a special token in it would be an attack."""
+    return bool(_NAME.fullmatch(name)) and name.isprintable() and "<|" not in name
+
+
+def _name(name: str) -> str:
+    if not is_name(name):
+        raise ValueError("Name should be 1 to 128 printable characters without spaces and without '<|'")
+    return name
+
+
+def _parts(content: Any) -> Any:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _strings(stop: Any) -> Any:
+    return [stop] if isinstance(stop, str) else stop
+
+
+def _tool_choice(choice: Any) -> Any:
+    return {"type": choice} if isinstance(choice, str) else choice
+
+
+def _function_choice(choice: Any) -> Any:
+    """The deprecated `function_call`: "none", "auto" or a name."""
+    match choice:
+        case str():
+            return {"type": choice}
+        case {"name": name}:
+            return {"type": "function", "function": {"name": name}}
+    return choice
+
+
+def _biases(biases: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Checked as a whole, because a fault's place would quote a key."""
+    for token, bias in (biases or {}).items():
+        if not _TOKEN.fullmatch(token):
+            raise ValueError("Keys should be token ids")
+        if isinstance(bias, bool) or not isinstance(bias, int | float) or not -100 <= bias <= 100:
+            raise ValueError("Values should be numbers from -100 to 100")
+    return biases
+
+
+Name: TypeAlias = Annotated[str, AfterValidator(_name)]
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class Part(Wire):
+    """A part of a message. Kinds other than text are refused where the message is read, with their place."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+class Function(Wire):
+    """A function as it is declared."""
+
+    name: Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(Wire):
+    """Kinds other than `function` are ignored."""
+
+    type: str
+    function: Function | None = None
+
+    @model_validator(mode="after")
+    def _has_function(self) -> Tool:
+        if self.type == "function" and self.function is None:
+            raise ValueError("Input should have a 'function'")
+        return self
+
+
+class FunctionCall(Wire):
+    """A call in the history. `arguments` is JSON text."""
+
+    name: Name
+    arguments: str
+
+
+class ToolCall(Wire):
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class Message(Wire):
+    """One message of any role. `reasoning` and `reasoning_content`, which some servers return, are ignored."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Annotated[list[Part] | None, BeforeValidator(_parts)] = None
+    name: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: FunctionCall | None = None
+    tool_call_id: str | None = None
+
+
+class NamedFunction(Wire):
+    name: Name
+
+
+class NamedTool(Wire):
+    type: str
+    function: NamedFunction | None = None
+
+
+class AllowedTools(Wire):
+    mode: Literal["auto", "required"] = "auto"
+    tools: list[NamedTool]
+
+
+class ToolChoice(Wire):
+    type: Literal["none", "auto", "required", "function", "allowed_tools"]
+    function: NamedFunction | None = None
+    allowed_tools: AllowedTools | None = None
+
+    @model_validator(mode="after")
+    def _says_which(self) -> ToolChoice:
+        if self.type in ("function", "allowed_tools") and getattr(self, self.type) is None:
+            raise ValueError(f"Input should have '{self.type}'")
+        return self
+
+
+class JSONSchema(Wire):
+    name: Name = "response"
+    description: str | None = None
+    schema_: Annotated[dict[str, Any], Field(alias="schema")] = {}
+
+
+class ResponseFormat(Wire):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JSONSchema | None = None
+
+    @model_validator(mode="after")
+    def _has_schema(self) -> ResponseFormat:
+        if self.type == "json_schema" and self.json_schema is None:
+            raise ValueError("Input should have a 'json_schema'")
+        return self
+
+
+class StreamOptions(Wire):
+    include_usage: bool | None = None
+
+
+class Reasoning(Wire):
+    effort: Effort | None = None
+
+
+class ChatRequest(Wire):
+    model: str
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
+
+    tools: Annotated[list[Tool] | None, Field(max_length=MAX_TOOLS)] = None
+    tool_choice: Annotated[ToolChoice | None, BeforeValidator(_tool_choice)] = None
+    functions: Annotated[list[Function] | None, Field(max_length=MAX_TOOLS)] = None
+    function_call: Annotated[ToolChoice | None, BeforeValidator(_function_choice)] = None
+    response_format: ResponseFormat | None = None
+
+    reasoning_effort: Effort | None = None
+    reasoning: Reasoning | None = None
+
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    top_k: Annotated[int | None, Field(ge=-1, le=1_000_000)] = None
+    min_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
+    presence_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
+    frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
+    repetition_penalty: Annotated[float | None, Field(gt=0, le=10)] = None
+    logit_bias: Annotated[dict[str, Any] | None, AfterValidator(_biases), Field(max_length=1024)] = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
+
+    stop: Annotated[list[str] | None, BeforeValidator(_strings), Field(max_length=16)] = None
+    max_tokens: Annotated[int | None, Field(ge=1, lt=2**31)] = None
+    max_completion_tokens: Annotated[int | None, Field(ge=1, lt=2**31)] = None
+    n: Annotated[int | None, Field(ge=1, le=4)] = None
+
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    modalities: list[str] | None = None
