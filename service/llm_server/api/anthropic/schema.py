@@ -1,0 +1,216 @@
+"""The wire types of the Messages API, as far as a text model reads them.
+
+Lenient on purpose: fields that do not matter here are not named and so are ignored, and a block of a kind that nobody
+has heard of is a block all the same. Nothing here knows the canonical types or HTTP.
+
+Source: the parameter types of the official `anthropic` SDK, and what its clients really send.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+MEDIA = frozenset({"image", "container_upload", "audio", "input_audio", "video", "file"})
+REASONING = frozenset({"thinking", "redacted_thinking", "reasoning"})
+TOOL_NAME = r"^[A-Za-z0-9_.-]{1,128}$"
+"""What may stand in a Harmony header as a function's name: no space and no special token."""
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TextBlock(Wire):
+    type: Literal["text"]
+    text: str
+
+
+class ToolUseBlock(Wire):
+    """`input` is an object by the specification; some clients send back its JSON text."""
+
+    type: Literal["tool_use"]
+    id: str
+    name: Annotated[str, Field(pattern=TOOL_NAME)]
+    input: dict[str, Any] | str | None = None
+
+
+class ToolResultBlock(Wire):
+    type: Literal["tool_result"]
+    tool_use_id: str
+    content: Content = ()
+    is_error: bool | None = None
+
+
+class ToolReferenceBlock(Wire):
+    """A deferred tool that a search has found: the model may call it from now on."""
+
+    type: Literal["tool_reference"]
+    tool_name: str
+
+
+class DocumentSource(Wire):
+    """`text` has its text in `data`, `content` in blocks; every other type is a file."""
+
+    type: str
+    data: str | None = None
+    content: Content = ()
+
+
+class DocumentBlock(Wire):
+    type: Literal["document"]
+    source: DocumentSource
+    title: str | None = None
+    context: str | None = None
+
+
+class SearchResultBlock(Wire):
+    type: Literal["search_result"]
+    source: str = ""
+    title: str = ""
+    content: Content = ()
+
+
+class ToolDefinition(Wire):
+    """A tool of the caller (type absent or `custom`), or one that Anthropic's servers would run (any other type)."""
+
+    type: str | None = None
+    name: str | None = None
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+    defer_loading: bool | None = None
+
+
+class ToolChange(Wire):
+    """A tool by name, or defined here and now."""
+
+    name: str | None = None
+    definition: ToolDefinition | None = None
+
+    @property
+    def called(self) -> str:
+        return self.name or (self.definition and self.definition.name) or ""
+
+
+class ToolAdditionBlock(Wire):
+    """In a system message: the tool is offered from here on."""
+
+    type: Literal["tool_addition"]
+    tool: ToolChange
+
+
+class ToolRemovalBlock(Wire):
+    """In a system message: the tool is withdrawn."""
+
+    type: Literal["tool_removal"]
+    tool: ToolChange
+
+
+class MediaBlock(Wire):
+    """Content that is no text. Its sender wants it read, so it cannot be passed over."""
+
+    type: str
+
+
+class OtherBlock(Wire):
+    """Reasoning, whose text is not even read; server tools and their results; kinds that are yet to be invented."""
+
+    type: str
+    text: str | None = None
+
+
+_TAGS = {
+    "text": "text",
+    "tool_use": "tool_use",
+    "tool_result": "tool_result",
+    "tool_reference": "tool_reference",
+    "tool_addition": "tool_addition",
+    "tool_removal": "tool_removal",
+    "document": "document",
+    "search_result": "search_result",
+    **dict.fromkeys(MEDIA, "media"),
+}
+
+
+def _tag(block: Any) -> str:
+    kind = block.get("type") if isinstance(block, dict) else getattr(block, "type", None)
+    return _TAGS.get(kind, "other") if isinstance(kind, str) else "other"
+
+
+def _as_blocks(content: Any) -> Any:
+    match content:
+        case None:
+            return ()
+        case str():
+            return ({"type": "text", "text": content},)
+        case _:
+            return content
+
+
+Block: TypeAlias = Annotated[
+    Annotated[TextBlock, Tag("text")]
+    | Annotated[ToolUseBlock, Tag("tool_use")]
+    | Annotated[ToolResultBlock, Tag("tool_result")]
+    | Annotated[ToolReferenceBlock, Tag("tool_reference")]
+    | Annotated[ToolAdditionBlock, Tag("tool_addition")]
+    | Annotated[ToolRemovalBlock, Tag("tool_removal")]
+    | Annotated[DocumentBlock, Tag("document")]
+    | Annotated[SearchResultBlock, Tag("search_result")]
+    | Annotated[MediaBlock, Tag("media")]
+    | Annotated[OtherBlock, Tag("other")],
+    Discriminator(_tag),
+]
+
+Content: TypeAlias = Annotated[tuple[Block, ...], BeforeValidator(_as_blocks)]
+"""A string is one text block, and no content is no block."""
+
+
+class OutputConfig(Wire):
+    """`effort` is low, medium, high, xhigh or max."""
+
+    effort: str | None = None
+
+
+class Thinking(Wire):
+    """`type` is enabled (with a budget), adaptive, between_tools or disabled."""
+
+    type: str
+    budget_tokens: int | None = None
+
+
+class Message(Wire):
+    """`clear_at` and `output_config` occur on system messages only."""
+
+    role: Literal["user", "assistant", "system"]
+    content: Content = ()
+    clear_at: str | None = None
+    output_config: OutputConfig | None = None
+
+
+class ToolChoice(Wire):
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+
+
+class CountTokensRequest(Wire):
+    """`POST /v1/messages/count_tokens`: all that decides the prompt."""
+
+    model: Annotated[str, Field(min_length=1)]
+    messages: tuple[Message, ...]
+    system: Content = ()
+    tools: tuple[ToolDefinition, ...] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+
+
+class MessagesRequest(CountTokensRequest):
+    """`POST /v1/messages`."""
+
+    max_tokens: Annotated[int, Field(ge=1)]
+    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    top_k: Annotated[int | None, Field(ge=-1)] = None
+    stop_sequences: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
+    stream: bool | None = None

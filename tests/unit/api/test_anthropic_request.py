@@ -1,0 +1,434 @@
+"""Messages wire JSON to the canonical request. The bodies have the shapes that real clients send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llm_server.api.anthropic.request import to_conversation, to_generation
+from llm_server.api.anthropic.schema import CountTokensRequest, MessagesRequest
+from llm_server.api.body import validate
+from llm_server.conversation import (
+    AssistantText,
+    Conversation,
+    GenerationRequest,
+    Instructions,
+    Item,
+    Sampling,
+    Tool,
+    ToolCall,
+    ToolResult,
+    UserText,
+)
+from llm_server.errors import BadRequest
+
+Wire = dict[str, Any]
+
+SCHEMA: Wire = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
+READ: Wire = {"name": "Read", "description": "Reads a file.", "input_schema": SCHEMA}
+CALL: Wire = {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"path": "é.txt", "n": 1.5}}
+
+
+def generation(**fields: Any) -> GenerationRequest:
+    body = {"model": "gpt-oss-20b", "max_tokens": 64, "messages": [{"role": "user", "content": "Hi"}], **fields}
+    return to_generation(validate(MessagesRequest, body))
+
+
+def conversation(**fields: Any) -> Conversation:
+    return generation(**fields).conversation
+
+
+def items(*messages: Wire, **fields: Any) -> tuple[Item, ...]:
+    return conversation(messages=list(messages), **fields).items
+
+
+def user(*blocks: Wire | str) -> Wire:
+    return {"role": "user", "content": [text(block) if isinstance(block, str) else block for block in blocks]}
+
+
+def assistant(*blocks: Wire | str) -> Wire:
+    return {**user(*blocks), "role": "assistant"}
+
+
+def text(words: str) -> Wire:
+    return {"type": "text", "text": words, "cache_control": {"type": "ephemeral"}}
+
+
+def result(content: Any = "42", **fields: Any) -> Wire:
+    return {"type": "tool_result", "tool_use_id": "toolu_1", "content": content, **fields}
+
+
+def result_text(content: Any = "42", **fields: Any) -> str:
+    last = items(user("Hi"), assistant(CALL), user(result(content, **fields)))[-1]
+    assert isinstance(last, ToolResult)
+    return last.text
+
+
+# What is said
+
+
+def test_turns_keep_their_order_and_roles() -> None:
+    said = items(user("One"), {"role": "assistant", "content": "Two"}, {"role": "user", "content": "Three"})
+    assert said == (UserText("One"), AssistantText("Two"), UserText("Three"))
+
+
+@pytest.mark.parametrize("system", ["Be brief.", [text("Be brief.")]])
+def test_system_is_a_string_or_blocks(system: Any) -> None:
+    assert items(user("Hi"), system=system) == (Instructions("Be brief."), UserText("Hi"))
+
+
+def test_each_system_block_stays_its_own() -> None:
+    """So that one of them may change without the others."""
+    said = items(user("Hi"), system=[text("One"), text("Two")])
+    assert said == (Instructions("One"), Instructions("Two"), UserText("Hi"))
+
+
+@pytest.mark.parametrize("content", ["Be brief.", [text("Be brief.")]])
+def test_a_system_message_stands_where_it_was_said(content: Any) -> None:
+    said = items(user("Hi"), {"role": "system", "content": content}, user("Again"))
+    assert said == (UserText("Hi"), Instructions("Be brief."), UserText("Again"))
+
+
+@pytest.mark.parametrize(
+    ("clear_at", "followed", "shown"),
+    [("next_user_message", True, False), ("next_user_message", False, True), ("never", True, True)],
+)
+def test_a_passing_system_message_is_gone_with_the_next_user_message(
+    clear_at: str, followed: bool, shown: bool
+) -> None:
+    message = {"role": "system", "content": "Now.", "clear_at": clear_at}
+    said = items(user("Hi"), message, *([user("Again")] if followed else []))
+    assert (Instructions("Now.") in said) == shown
+
+
+def test_neighbouring_texts_of_a_message_are_one() -> None:
+    assert items(user("One", "", "Two")) == (UserText("One\n\nTwo"),)
+
+
+def test_a_message_without_content_says_nothing() -> None:
+    assert items(user("Hi"), {"role": "assistant", "content": []}, user("")) == (UserText("Hi"),)
+
+
+@pytest.mark.parametrize("messages", [[], [{"role": "user", "content": ""}]])
+def test_an_empty_conversation_is_refused(messages: list[Wire]) -> None:
+    with pytest.raises(BadRequest, match="at least one message"):
+        generation(messages=messages)
+
+
+@pytest.mark.parametrize("last", [assistant("The answer is"), assistant(CALL)])
+def test_prefill_is_refused(last: Wire) -> None:
+    with pytest.raises(BadRequest, match="prefill"):
+        generation(messages=[user("Hi"), last])
+
+
+def test_prefill_can_be_counted() -> None:
+    body = {"model": "m", "messages": [user("Hi"), assistant("The answer is")]}
+    assert to_conversation(validate(CountTokensRequest, body)).items[-1] == AssistantText("The answer is")
+
+
+# Tools
+
+
+def test_a_tool_turn() -> None:
+    thinking = {"type": "thinking", "thinking": "They want the file.", "signature": "c2VhbA=="}
+    said = items(user("Read it"), assistant(thinking, "I look.", CALL), user(result(is_error=False), "Well?"))
+    assert said == (
+        UserText("Read it"),
+        AssistantText("I look."),
+        ToolCall("toolu_1", "Read", '{"path":"é.txt","n":1.5}'),
+        ToolResult("toolu_1", "Read", "42"),
+        UserText("Well?"),
+    )
+
+
+@pytest.mark.parametrize(("sent", "arguments"), [(None, "{}"), ({}, "{}"), ('{"a": 1}', '{"a": 1}')])
+def test_lenient_call_inputs(sent: Any, arguments: str) -> None:
+    said = items(user("Hi"), assistant({**CALL, "input": sent}), user(result()))
+    assert said[1] == ToolCall("toolu_1", "Read", arguments)
+
+
+def test_parallel_calls_find_their_names() -> None:
+    other = {**CALL, "id": "toolu_2", "name": "Write"}
+    results = result("a"), {**result("b"), "tool_use_id": "toolu_2"}
+    said = items(user("Hi"), assistant(CALL, other), user(*results))
+    assert said[-2:] == (ToolResult("toolu_1", "Read", "a"), ToolResult("toolu_2", "Write", "b"))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, ""),
+        ("plain", "plain"),
+        ([text("One"), text("Two")], "One\n\nTwo"),
+        ([{"type": "tool_reference", "tool_name": "WebFetch"}], "The tool WebFetch can now be called."),
+        ([{"type": "image", "source": {}}], "[image left out: this model reads text only]"),
+        ([{"type": "browser_state", "tabs": []}, text("One")], "One"),
+    ],
+)
+def test_tool_results_become_text(content: Any, expected: str) -> None:
+    assert result_text(content) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [("no such file", "Error: no such file"), ("Error: exit code 1", "Error: exit code 1"), (None, "Error")],
+)
+def test_a_failed_tool_says_so_once(content: Any, expected: str) -> None:
+    assert result_text(content, is_error=True) == expected
+
+
+def test_a_result_without_its_call_is_refused() -> None:
+    with pytest.raises(BadRequest, match="tool_use_id") as refused:
+        items(user("Hi"), user(result()))
+    assert refused.value.param == "messages[1].content[0]"
+
+
+@pytest.mark.parametrize("tool", [READ, {**READ, "type": "custom"}, {**READ, "strict": True, "defer_loading": False}])
+def test_the_callers_tools_are_offered(tool: Wire) -> None:
+    assert conversation(tools=[tool]).tools == (Tool("Read", "Reads a file.", SCHEMA),)
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"type": "web_search_20250305", "name": "web_search", "max_uses": 8},
+        {"type": "bash_20250124", "name": "bash"},
+        {"type": "mcp_toolset", "mcp_server_name": "files"},
+    ],
+)
+def test_tools_that_nobody_here_can_run_are_left_out(tool: Wire) -> None:
+    assert conversation(tools=[tool, READ]).tools == (Tool("Read", "Reads a file.", SCHEMA),)
+
+
+def test_the_last_definition_of_a_name_holds() -> None:
+    assert [tool.description for tool in conversation(tools=[READ, {**READ, "description": "New."}]).tools] == ["New."]
+
+
+DEFERRED: Wire = {**READ, "defer_loading": True}
+
+
+def test_a_deferred_tool_waits_for_its_reference() -> None:
+    found = result([{"type": "tool_reference", "tool_name": "Read"}])
+    search = {**CALL, "name": "ToolSearch"}
+    assert conversation(tools=[DEFERRED]).tools == ()
+    assert conversation(tools=[DEFERRED], messages=[user("Hi"), assistant(search), user(found)]).tools != ()
+
+
+def test_deferred_tools_are_offered_when_only_anthropic_could_search_them() -> None:
+    searcher = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
+    assert [tool.name for tool in conversation(tools=[DEFERRED, searcher]).tools] == ["Read"]
+
+
+def change(kind: str, tool: Wire) -> Wire:
+    return {"role": "system", "content": [{"type": kind, "tool": tool}]}
+
+
+BY_NAME: Wire = {"type": "tool_reference", "name": "Read"}
+INLINE: Wire = {"type": "tool_definition", "definition": READ}
+
+
+@pytest.mark.parametrize(
+    ("tools", "changes", "offered"),
+    [
+        ([DEFERRED], [change("tool_addition", BY_NAME)], ["Read"]),
+        ([], [change("tool_addition", INLINE)], ["Read"]),
+        ([READ], [change("tool_removal", BY_NAME)], []),
+        ([READ], [change("tool_removal", BY_NAME), change("tool_addition", BY_NAME)], ["Read"]),
+    ],
+)
+def test_tools_change_in_the_middle_of_a_conversation(
+    tools: list[Wire], changes: list[Wire], offered: list[str]
+) -> None:
+    assert [tool.name for tool in conversation(tools=tools, messages=[user("Hi"), *changes]).tools] == offered
+
+
+@pytest.mark.parametrize(
+    ("choice", "offered"),
+    [
+        ({"type": "auto", "disable_parallel_tool_use": True}, ["Read", "Write"]),
+        ({"type": "any"}, ["Read", "Write"]),
+        ({"type": "none"}, []),
+        ({"type": "tool", "name": "Write"}, ["Write"]),
+    ],
+)
+def test_tool_choice_narrows_what_is_offered(choice: Wire, offered: list[str]) -> None:
+    tools = conversation(tools=[READ, {**READ, "name": "Write"}], tool_choice=choice).tools
+    assert [tool.name for tool in tools] == offered
+
+
+def test_a_tool_choice_that_is_not_offered_is_refused() -> None:
+    with pytest.raises(BadRequest, match="tool_choice"):
+        generation(tools=[READ], tool_choice={"type": "tool", "name": "Write"})
+
+
+@pytest.mark.parametrize("name", ["", "two words", "Read<|call|>", "a" * 129, None])
+def test_tool_names_that_could_break_a_header_are_refused(name: str | None) -> None:
+    with pytest.raises(BadRequest, match="name"):
+        generation(tools=[{**READ, "name": name}])
+
+
+def test_call_names_that_could_break_a_header_are_refused() -> None:
+    with pytest.raises(BadRequest, match="name"):
+        generation(messages=[user("Hi"), assistant({**CALL, "name": "Read to=user"}), user(result())])
+
+
+# What is no plain text
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "thinking", "thinking": "secret", "signature": "s"},
+        {"type": "redacted_thinking", "data": "secret"},
+        {"type": "reasoning", "text": "secret"},
+        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}},
+        {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"type": "web_search_result"}]},
+        {"type": "compaction", "content": "summary"},
+    ],
+)
+def test_blocks_without_a_meaning_here_are_passed_over(block: Wire) -> None:
+    assert items(user("Hi"), assistant(block, "Two"), user("Three"))[1:] == (AssistantText("Two"), UserText("Three"))
+
+
+def test_an_unknown_block_with_a_text_is_that_text() -> None:
+    assert items(user({"type": "note", "text": "One"})) == (UserText("One"),)
+
+
+def document(source: Wire, **fields: Any) -> Wire:
+    return {"type": "document", "source": source, **fields}
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (
+            document({"type": "text", "media_type": "text/plain", "data": "Body"}, title="T", context="C"),
+            "<document>\nT\nC\nBody\n</document>",
+        ),
+        (document({"type": "content", "content": "Body"}), "<document>\nBody\n</document>"),
+        (document({"type": "content", "content": [text("A"), text("B")]}), "<document>\nA\n\nB\n</document>"),
+        (
+            {"type": "search_result", "source": "https://x", "title": "T", "content": [text("A")]},
+            "<search_result>\nT\nhttps://x\nA\n</search_result>",
+        ),
+    ],
+)
+def test_documents_and_search_results_are_read_as_text(block: Wire, expected: str) -> None:
+    assert items(user(block)) == (UserText(expected),)
+
+
+IMAGE: Wire = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        IMAGE,
+        {"type": "container_upload", "file_id": "file_1"},
+        document({"type": "base64", "media_type": "application/pdf", "data": "AAAA"}),
+        document({"type": "url", "url": "http://127.0.0.1/"}),
+        document({"type": "file", "file_id": "file_1"}),
+        document({"type": "content", "content": [text("A"), IMAGE]}),
+    ],
+)
+def test_what_is_no_text_is_refused_by_name(block: Wire) -> None:
+    with pytest.raises(BadRequest, match=f"text model.*{block['type']}") as refused:
+        generation(messages=[user("Hi", block)])
+    assert refused.value.param == "messages[0].content[1]"
+
+
+# How it is generated
+
+
+def test_sampling_is_taken_over() -> None:
+    request = generation(temperature=0.5, top_p=0.9, top_k=40, max_tokens=128_000, stop_sequences=["END", "\n\n"])
+    assert request.sampling == Sampling(temperature=0.5, top_p=0.9, top_k=40)
+    assert request.max_tokens == 128_000
+    assert request.stop == ("END", "\n\n")
+
+
+@pytest.mark.parametrize("fields", [{}, {"temperature": None, "top_p": None, "top_k": None, "stop_sequences": None}])
+def test_absent_sampling_is_the_models_own(fields: Wire) -> None:
+    assert generation(**fields).sampling == Sampling()
+    assert generation(**fields).stop == ()
+
+
+def test_top_k_of_minus_one_is_no_limit() -> None:
+    assert generation(top_k=-1).sampling.top_k == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "effort"),
+    [
+        ({}, "medium"),
+        ({"temperature": 0}, "low"),
+        ({"temperature": 1.0}, "high"),
+        ({"thinking": {"type": "disabled"}, "temperature": 1.0, "output_config": {"effort": "high"}}, "low"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 4096}, "temperature": 1.0}, "low"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 16384}, "temperature": 1.0}, "medium"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 31999}}, "high"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1024}, "output_config": {"effort": "max"}}, "high"),
+        ({"thinking": {"type": "adaptive", "display": "omitted"}}, "medium"),
+        ({"thinking": {"type": "adaptive"}, "temperature": 0.2}, "low"),
+        ({"thinking": {"type": "between_tools"}}, "medium"),
+        ({"thinking": {"type": "yet_unknown"}}, "medium"),
+        ({"output_config": {"effort": "low"}, "temperature": 1.0}, "low"),
+        ({"output_config": {"effort": "xhigh"}}, "high"),
+        ({"output_config": {"effort": "yet_unknown", "format": {"type": "json_schema", "schema": {}}}}, "medium"),
+    ],
+)
+def test_reasoning_effort(fields: Wire, effort: str) -> None:
+    assert conversation(**fields).reasoning_effort == effort
+
+
+def test_a_messages_own_effort_wins() -> None:
+    turn = {"role": "system", "content": "Now.", "output_config": {"effort": "low"}}
+    assert conversation(messages=[user("Hi"), turn], output_config={"effort": "high"}).reasoning_effort == "low"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": ""},
+        {"max_tokens": None},
+        {"max_tokens": 0},
+        {"temperature": -0.1},
+        {"temperature": 2.1},
+        {"top_p": 1.1},
+        {"top_k": -2},
+        {"stop_sequences": [""]},
+        {"tool_choice": {"type": "maybe"}},
+        {"messages": [{"role": "tool", "content": "Hi"}]},
+        {"messages": [{"role": "user", "content": 5}]},
+        {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+        {"messages": [{"role": "user", "content": [{"text": "no type"}]}]},
+    ],
+)
+def test_impossible_fields_are_refused(fields: Wire) -> None:
+    with pytest.raises(BadRequest):
+        generation(**fields)
+
+
+def test_the_first_turn_of_a_coding_agent() -> None:
+    """Every field that Claude Code sends, none of which may be an error."""
+    request = generation(
+        model="claude-opus-5-5",
+        max_tokens=128_000,
+        stream=True,
+        system=[{"type": "text", "text": "x-anthropic-billing-header: abc"}, text("You are an agent."), text("Rules.")],
+        messages=[
+            user("<system-reminder>Today</system-reminder>", "Say hi"),
+            {"role": "system", "content": [text("Mind this.")], "output_config": {"effort": "medium"}},
+        ],
+        tools=[READ, {"name": "DeferredToolPlaceholder", "description": "", "input_schema": {}, "defer_loading": True}],
+        thinking={"type": "adaptive", "display": "omitted"},
+        context_management={"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+        output_config={"effort": "medium"},
+        metadata={"user_id": "u"},
+        service_tier="auto",
+        betas=["context-management-2025-06-27"],
+    )
+    assert [tool.name for tool in request.conversation.tools] == ["Read"]
+    assert request.conversation.reasoning_effort == "medium"
+    assert [type(item) for item in request.conversation.items] == [Instructions] * 3 + [UserText, Instructions]
