@@ -68,6 +68,3 @@ class Anthropic:
 
 def _type(status: int) -> str:
     return ERROR_TYPE.get(status, "invalid_request_error" if status < 500 else "api_error")
-
-
-dialect: Final = Anthropic()
