@@ -32,8 +32,8 @@ def listen(host: str, port: int) -> tuple[socket.socket, ...]:
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise SettingsError(f"LLM_HOST={host} is no address of this machine: {error.strerror}") from None
+    except (OSError, UnicodeError):
+        raise SettingsError(f"LLM_HOST={host} is no address of this machine, and no name of one") from None
     listeners: list[socket.socket] = []
     faults: list[OSError] = []
     for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
