@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -20,10 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from llm_server.api.models import ServedModel
 from llm_server.errors import ServerError
-from llm_server.events import Completion, collect
-
-if TYPE_CHECKING:
-    from llm_server.generation import Generation
+from llm_server.events import Completion, Event, collect
 
 JSON: TypeAlias = dict[str, Any]
 T = TypeVar("T")
@@ -68,6 +65,10 @@ class Closable(Protocol):
     """What holds a slot of the engine, and frees it when closed, at any time and again."""
 
     async def aclose(self) -> None: ...
+
+
+class Answer(AsyncIterable[Event], Closable, Protocol):
+    """The events of one answer while it is generated: a `Generation`."""
 
 
 def request_id(scope: Scope) -> str:
@@ -154,15 +155,15 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def collect_while_connected(request: Request, generation: Generation) -> Completion:
+async def collect_while_connected(request: Request, answer: Answer) -> Completion:
     """The whole answer. Frees the engine's slot in the end, and at once when the client leaves.
 
     Raises:
         ClientDisconnect: the client left first; `failures.py` deals with it.
         ServerError: the generation failed.
     """
-    async with aclosing(generation):
-        return await while_connected(request.receive, collect(generation))
+    async with aclosing(answer):
+        return await while_connected(request.receive, collect(answer))
 
 
 def as_server_error(error: Exception) -> ServerError:
