@@ -14,6 +14,7 @@ class ProcessEntry(NamedTuple):
     pid: int
     parent: int
     group: int
+    command: str
 
 
 def running_processes() -> list[ProcessEntry]:
@@ -26,30 +27,32 @@ def _from_proc() -> list[ProcessEntry]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             state, parent, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            command = (folder / "cmdline").read_text().replace("\0", " ")
         except (FileNotFoundError, ProcessLookupError):
             continue
         if state not in "ZX":
-            found.append(ProcessEntry(int(folder.name), int(parent), int(group)))
+            found.append(ProcessEntry(int(folder.name), int(parent), int(group), command))
     return found
 
 
 def _from_ps() -> list[ProcessEntry]:
-    lines = subprocess.run(["ps", "-Ao", "pid=,ppid=,pgid=,stat="], capture_output=True, text=True, check=True)
-    words = [line.split() for line in lines.stdout.splitlines()]
-    return [ProcessEntry(*map(int, each[:3])) for each in words if not each[3].startswith("Z")]
+    lines = subprocess.run(["ps", "-Ao", "pid=,ppid=,pgid=,stat=,command="], capture_output=True, text=True, check=True)
+    words = [line.split(None, 4) for line in lines.stdout.splitlines()]
+    return [
+        ProcessEntry(int(pid), int(parent), int(group), command)
+        for pid, parent, group, state, command in words
+        if state[0] != "Z"
+    ]
 
 
 def is_running(pid: int) -> bool:
     return any(entry.pid == pid for entry in running_processes())
 
 
-def descendants(pid: int) -> set[int]:
+def descendants(pid: int) -> list[ProcessEntry]:
     """The processes that `pid` has started, those that they have started, and so on."""
-    entries = running_processes()
-    found = {pid}
-    while more := {entry.pid for entry in entries if entry.parent in found} - found:
-        found |= more
-    return found - {pid}
+    children = [entry for entry in running_processes() if entry.parent == pid]
+    return [*children, *(entry for child in children for entry in descendants(child.pid))]
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float = 30.0) -> None:

@@ -52,7 +52,7 @@ def _answer(behaviour: str) -> None:
 
 
 def _status(state: EngineState) -> bytes:
-    return msgspec.msgpack.encode(Status(str(os.getpid()), state, MODEL, 0, 0))
+    return msgspec.msgpack.encode([Status(str(os.getpid()), state, MODEL, 0, 0)])
 
 
 if __name__ == "__main__":

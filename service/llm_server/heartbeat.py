@@ -34,12 +34,12 @@ class Heartbeat:
         with zmq.asyncio.Context() as context, context.socket(zmq.DEALER) as socket:
             socket.linger = 0
             socket.connect(address)
-            await socket.send(msgspec.msgpack.encode(Hello()))
+            await socket.send(msgspec.msgpack.encode([Hello()]))
             is_ready = False
             silent = 0
             while silent < self.limit:
                 if await socket.poll(int(self.tick * 1000)):
-                    status = msgspec.msgpack.decode(await socket.recv(), type=Status)
+                    *_, status = msgspec.msgpack.decode(await socket.recv(), type=list[Status])
                     silent = 0
                     if status.state == "ready" and not is_ready:
                         is_ready = True

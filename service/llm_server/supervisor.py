@@ -37,6 +37,9 @@ API_COMMAND = (
 MODEL_NOT_LOADABLE = os.EX_CONFIG
 """The engine's exit code for a model that no restart will load. It has said why on stderr, in one line."""
 
+_API_RESTARTS = 3
+"""gunicorn replaces workers itself. If it ends again and again, there is nobody who could answer requests with 503."""
+
 _ENGINE_STOP_SECONDS = 5.0
 _API_STOP_SECONDS = 5.0
 _STACK_DUMP_SECONDS = 1.0
@@ -225,7 +228,7 @@ class Supervisor:
 
     async def _keep_api(self, address: str, listeners: Sequence[int]) -> None:
         binds = [word for number in listeners for word in ("--bind", f"fd://{number}")]
-        backoff = Backoff()
+        backoff = Backoff(limit=_API_RESTARTS)
         while not self._ending.is_set():
             self._api = await Child.start([*self._api_command, *binds], _variables(self._settings, address), listeners)
             if self._ending.is_set():

@@ -18,7 +18,10 @@ from typing import Any
 
 from llm_server.errors import ServerError
 
-_SPEAKING_ERRORS = (ServerError, OSError, ImportError, RuntimeError, MemoryError)
+_SPEAKING_ERRORS = (
+    *(ServerError, OSError, ImportError, RuntimeError, MemoryError),
+    *(SyntaxError, NameError, AttributeError),
+)
 """Exceptions whose messages are about the server and its machine. Of others the type and the place are logged."""
 
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
