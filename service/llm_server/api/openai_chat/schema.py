@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 MAX_MESSAGES: Final = 4096
 MAX_TOOLS: Final = 256
+MAX_BIASES: Final = 1024
 
 _NAME: Final = re.compile(r"\S{1,128}")
 _TOKEN: Final = re.compile(r"[0-9]{1,6}")
@@ -55,6 +56,8 @@ def _function_choice(choice: Any) -> Any:
 
 def _biases(biases: dict[str, Any] | None) -> dict[str, Any] | None:
     """Checked as a whole, because a fault's place would quote a key."""
+    if biases and len(biases) > MAX_BIASES:
+        raise ValueError(f"Input should have at most {MAX_BIASES} members")
     for token, bias in (biases or {}).items():
         if not _TOKEN.fullmatch(token):
             raise ValueError("Keys should be token ids")
@@ -196,7 +199,7 @@ class ChatRequest(Wire):
     presence_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
     frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
     repetition_penalty: Annotated[float | None, Field(gt=0, le=10)] = None
-    logit_bias: Annotated[dict[str, Any] | None, AfterValidator(_biases), Field(max_length=1024)] = None
+    logit_bias: Annotated[dict[str, Any] | None, AfterValidator(_biases)] = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
 
