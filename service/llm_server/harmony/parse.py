@@ -1,0 +1,401 @@
+"""Generated tokens in, events out: the Harmony parser. Tolerant and incremental, it never raises.
+
+A state machine without input or output of its own: no await, no clock, no logger. It starts right after the prompt's
+`<|start|>assistant`. What the model writes wrongly is put right where it is clear what was meant (`repairs` says what)
+and left out where it is not; HARMONY_FORMAT.md has the rules. Analysis has no way out: while it is read, the text of
+its tokens is not even looked up.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import TypeAlias
+
+from llm_server.events import Event, FinishReason, TokenLogprob
+from llm_server.harmony.arguments import Ending
+from llm_server.harmony.bodies import Answer, Body, Broken, Hidden, Ledger, Outcome, Preamble, Reasoning, Unlabelled
+from llm_server.harmony.calls import Call, Undeclared, WrappedCall
+from llm_server.harmony.encoding import (
+    CALL,
+    CHANNEL,
+    CONSTRAIN,
+    END,
+    END_OF_TEXT,
+    FIRST_SPECIAL,
+    MESSAGE,
+    RETURN,
+    START,
+    token_bytes,
+)
+from llm_server.harmony.header import (
+    LONGEST_SECTION,
+    Header,
+    Heading,
+    Purpose,
+    is_clean,
+    read_header,
+    read_implied,
+    read_unfinished,
+)
+from llm_server.harmony.names import ToolNames
+from llm_server.harmony.repairs import Repair
+from llm_server.harmony.text_markers import JOINTS, SPELLED, SPELLED_MARKERS, TextMarkers, spelled_at_end
+
+_ENDINGS = {END: Ending.END, CALL: Ending.CALL, RETURN: Ending.RETURN, END_OF_TEXT: Ending.RETURN}
+_FINAL = frozenset({Outcome.ANSWER, Outcome.CALL})
+_PLAIN_BODIES: Mapping[Purpose, type[Body]] = {
+    "reasoning": Reasoning,
+    "answer": Answer,
+    "preamble": Preamble,
+    "foreign": Hidden,
+    "broken": Broken,
+}
+_MARKERS = frozenset({*_ENDINGS, START, CHANNEL, CONSTRAIN, MESSAGE})
+_DECIDING = re.compile(r"[{>]")
+
+Sink: TypeAlias = Callable[[str, TokenLogprob | None], list[Event]]
+
+
+class HarmonyParser:
+    """Reads one turn. `tools` are the names that may be called; `new_call_id` names each call.
+
+    `finish_reason` holds after `finish()`. `ended`: a token that ends the turn was seen. `channel_tokens`: tokens per
+    channel, headers included, "unknown" for those that belong to none. `reasoning_tokens`: those of messages that the
+    user does not see. `undeclared_calls`: names, fit for a prompt, of calls that were neither run nor shown; "" for a
+    call that named no tool.
+
+    At any time a header is being read (`_header`), or a body (`_body`), or neither, when the turn is over.
+    """
+
+    def __init__(self, tools: Collection[str] = (), *, new_call_id: Callable[[], str]) -> None:
+        self.finish_reason: FinishReason = "stop"
+        self.ended = False
+        self.reasoning_tokens = 0
+        self._ledger = Ledger(ToolNames(tools), new_call_id)
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._partial_character = False
+        self._header: Header | None = Header()
+        self._body: Body | None = None
+        self._heading: Heading | None = None
+        self._sink: Sink | None = self._take_header
+        self._markers: TextMarkers = JOINTS
+        self._held = ""
+        self._pending: Unlabelled | None = None
+        self._outcomes: set[Outcome] = set()
+        self._last: Outcome | None = None
+        self._first = 0
+        self._channel_tokens: dict[str, int] = {}
+        self._over = False
+
+    @property
+    def repairs(self) -> Sequence[Repair]:
+        return tuple(self._ledger.repairs)
+
+    @property
+    def undeclared_calls(self) -> Sequence[str]:
+        return tuple(self._ledger.undeclared)
+
+    @property
+    def channel_tokens(self) -> Mapping[str, int]:
+        return dict(self._channel_tokens)
+
+    def feed(self, token: int, logprob: TokenLogprob | None = None) -> list[Event]:
+        """Read one token. What comes after `finish()`, or is no token of the vocabulary, is ignored."""
+        self._ledger.position += 1
+        if not 0 <= token < FIRST_SPECIAL:
+            return self._feed_special(token)
+        sink = self._sink
+        if sink is None:
+            return []
+        text = None if self._partial_character else _whole_text(token)
+        return sink(self._decode(token) if text is None else text, logprob)
+
+    def finish(self, *, truncated: bool | None) -> list[Event]:
+        """The stream has ended: close what is open. `truncated` says that the token limit cut it off.
+
+        None, for a stream that may have lost its last token, decides by what is there: thoughts, headers and
+        unfinished JSON were cut off, text and whole arguments were not.
+        """
+        events = [*self._flush(), *self._settle_header(called=False)]
+        cut = self._looks_cut() if truncated is None else truncated
+        events += self._close_body(Ending.CUT if cut else Ending.STOPPED, self._ledger.position)
+        events += self._release()
+        self._account("unknown", self._ledger.position)
+        self.finish_reason = self._reason(cut)
+        self._stop_reading(over=True)
+        return events
+
+    # Tokens
+
+    def _feed_special(self, token: int) -> list[Event]:
+        if token not in _MARKERS:
+            self._ledger.repair("stray_token")
+            return []
+        if self._over or (self._is_deaf and token != START):
+            self._ledger.repair("after_turn")
+            return []
+        return [*self._flush(), *self._mark(token, self._ledger.position - 1)]
+
+    def _decode(self, token: int) -> str:
+        text = self._decoder.decode(token_bytes(token))
+        self._partial_character = bool(self._decoder.getstate()[0])
+        return text
+
+    def _flush(self) -> list[Event]:
+        """A marker or the end has come: what waited for more text is all there is."""
+        text = self._decoder.decode(b"", final=True) if self._partial_character else ""
+        self._partial_character = False
+        return [*self._take(text, None), *self._flush_held()]
+
+    def _flush_held(self) -> list[Event]:
+        held, self._held = self._held, ""
+        return self._body.take(held, None) if held and self._body is not None else []
+
+    def _take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
+        return self._sink(text, logprob) if text and self._sink is not None else []
+
+    # Markers
+
+    def _mark(self, marker: int, previous: int) -> list[Event]:
+        """Read a marker. `previous` is the index of the last token of the message that it may interrupt."""
+        if marker in _ENDINGS:
+            return self._end(_ENDINGS[marker])
+        if marker == START:
+            return self._start(Header(started=True), previous)
+        if marker == CHANNEL:
+            return self._open_channel(previous)
+        if self._header is None:
+            self._ledger.repair("stray_token")
+            return []
+        if marker == CONSTRAIN:
+            self._header.open_constrain()
+            return []
+        return self._open_message(self._header, None)
+
+    def _start(self, header: Header, previous: int) -> list[Event]:
+        """Another message begins: the one that is open, if any, was not closed."""
+        events = self._settle_header(called=False)
+        if self._body is not None:
+            self._ledger.repair("unclosed_message")
+        events += self._close_body(Ending.INTERRUPTED, previous)
+        self._pending = None
+        self._expect(header)
+        return events
+
+    def _open_channel(self, previous: int) -> list[Event]:
+        header = self._header
+        if header is not None:
+            header.open_channel()
+            return []
+        events = self._start(header := Header(), previous)
+        header.open_channel()
+        return events
+
+    def _open_message(self, header: Header, markers: TextMarkers | None) -> list[Event]:
+        header.complete()
+        return self._open(read_header(header, self._ledger.names), header, markers)
+
+    def _end(self, ending: Ending) -> list[Event]:
+        events = self._settle_header(called=ending is Ending.CALL)
+        if self._header is not None:
+            self._ledger.repair("stray_token")
+        events += self._close_body(ending, self._ledger.position)
+        if ending is Ending.END:
+            self._expect(Header())
+            return events
+        self.ended = True
+        if ending is Ending.RETURN:
+            events += self._release()
+        self._stop_reading(over=ending is Ending.RETURN and self._is_answered)
+        return events
+
+    # Headers
+
+    def _expect(self, header: Header) -> None:
+        self._header = header
+        self._sink = self._take_header
+
+    def _take_header(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
+        """Collect header text, and decide wherever it may have come to its end without a marker."""
+        header = self._header
+        while header is not None and text:
+            count = _next_decision(text, LONGEST_SECTION - len(header.text))
+            fragment, text = text[:count], text[count:]
+            header.pieces.append((fragment, None if text else logprob))
+            events = self._decide(header)
+            if events is not None:
+                return [*events, *self._take(text, logprob)]
+        return []
+
+    def _decide(self, header: Header) -> list[Event] | None:
+        """The events of what the header's text has just become, or None while it is just a header."""
+        text = header.text
+        if text.endswith("{"):
+            heading = read_implied(header.before(1), self._ledger.names)
+            if heading is not None:
+                return [*self._open(heading, header), *self._take("{", header.pieces[-1][1])]
+        elif spelling := spelled_at_end(text):
+            before = header.before(len(spelling))
+            if is_clean(before):
+                return self._read_spelled(spelling, header)
+        if len(text) >= LONGEST_SECTION:
+            return self._open_unfinished(header, called=False)
+        return None
+
+    def _read_spelled(self, spelling: str, header: Header) -> list[Event]:
+        self._ledger.repair("spelled_marker")
+        header.trim(len(spelling))
+        if SPELLED[spelling] == MESSAGE:
+            return self._open_message(header, SPELLED_MARKERS)
+        return self._mark(SPELLED[spelling], self._ledger.position)
+
+    def _settle_header(self, *, called: bool) -> list[Event]:
+        """A header will not go on: open what its text turns out to be."""
+        events: list[Event] = []
+        while self._header is not None and not self._header.is_blank:
+            events += self._open_unfinished(self._header, called=called)
+            events += self._flush_held()
+        return events
+
+    def _open_unfinished(self, header: Header, *, called: bool) -> list[Event]:
+        heading, begin = read_unfinished(header, self._ledger.names, called=called)
+        stripped = header.channel is None and header.constrain is None and heading.purpose != "foreign"
+        events = self._open(heading, header, JOINTS if stripped else None)
+        for text, logprob in header.pieces:
+            events += self._take(text[begin:], logprob)
+            begin = max(0, begin - len(text))
+        return events
+
+    # Bodies
+
+    def _open(self, heading: Heading, header: Header, markers: TextMarkers | None = None) -> list[Event]:
+        if self._heading is not None and not header.started:
+            self._ledger.repair("missing_start")
+        for kind in heading.repairs:
+            self._ledger.repair(kind)
+        body = self._body_of(heading)
+        self._header, self._body, self._heading, self._pending = None, body, heading, None
+        if markers is not None:
+            self._markers, self._sink = markers, self._take_marked
+        else:
+            self._sink = None if body.silent else body.take
+        return body.open()
+
+    def _body_of(self, heading: Heading) -> Body:
+        """After a call nothing is said any more; further calls are possible."""
+        match heading.purpose:
+            case "answer" | "preamble" if Outcome.CALL in self._outcomes:
+                self._ledger.repair("after_turn")
+                return Hidden(self._ledger)
+            case "unlabelled":
+                return Unlabelled(self._ledger, wanted=not self._is_answered)
+            case "call":
+                thinking = heading.channel == "analysis" and not heading.typed
+                return Call(self._ledger, heading.tool, thinking=thinking)
+            case "wrapped_call":
+                return WrappedCall(self._ledger, heading.tool)
+            case "undeclared_call":
+                return Undeclared(self._ledger, heading.tool)
+            case _:
+                return _PLAIN_BODIES[heading.purpose](self._ledger)
+
+    def _take_marked(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
+        """Body text in which markers are written as text."""
+        if self._body is None:
+            return []
+        before, marker, rest = self._markers.cut(self._held + text)
+        self._held = "" if marker else rest
+        events = self._body.take(before, None if marker and rest else logprob)
+        if marker is None:
+            return events
+        if marker in SPELLED:
+            self._ledger.repair("spelled_marker")
+            events += self._mark(SPELLED[marker], self._ledger.position)
+        else:
+            events += self._end(Ending.END)
+            events += self._start(Header(started=True, joined=True), self._ledger.position)
+        return [*events, *self._take(rest, logprob)]
+
+    def _close_body(self, ending: Ending, last: int) -> list[Event]:
+        """`last` is the index of the message's last token."""
+        body, heading = self._body, self._heading
+        if body is None or heading is None:
+            return []
+        tokens = self._account(heading.channel or "unknown", last)
+        events = body.close(ending, tokens)
+        self._body = None
+        self._outcomes.add(body.outcome)
+        self._last = body.outcome
+        if isinstance(body, Unlabelled) and body.outcome is Outcome.PENDING:
+            self._pending = body
+        if body.outcome in (Outcome.HIDDEN, Outcome.PENDING):
+            self.reasoning_tokens += tokens
+        return events
+
+    def _release(self) -> list[Event]:
+        """The turn has ended: unlabelled text is the answer, if there is no better one."""
+        pending, self._pending = self._pending, None
+        if pending is None or self._is_answered:
+            return []
+        events = pending.release(Ending.END)
+        if pending.outcome is Outcome.ANSWER:
+            self._outcomes.add(Outcome.ANSWER)
+            self.reasoning_tokens -= pending.tokens
+        return events
+
+    # The turn
+
+    @property
+    def _is_deaf(self) -> bool:
+        """The turn has ended, and only `<|start|>` could begin something."""
+        return self._header is None and self._body is None
+
+    @property
+    def _is_answered(self) -> bool:
+        return bool(self._outcomes & _FINAL)
+
+    def _stop_reading(self, *, over: bool) -> None:
+        self._header, self._body, self._sink, self._over = None, None, None, self._over or over
+
+    def _account(self, channel: str, last: int) -> int:
+        """Count the tokens since the last message for this channel, up to the index `last`."""
+        tokens = last + 1 - self._first
+        self._first = last + 1
+        if tokens:
+            self._channel_tokens[channel] = self._channel_tokens.get(channel, 0) + tokens
+        return tokens
+
+    def _looks_cut(self) -> bool:
+        if self._body is not None:
+            return self._body.looks_cut
+        if self.ended or self._heading is None:
+            return False
+        if self._header is not None and self._header.started:
+            return not self._is_answered
+        return self._heading.purpose in ("reasoning", "broken")
+
+    def _reason(self, cut: bool) -> FinishReason:
+        cut = cut and not self.ended
+        if cut and self._last is Outcome.CUT_CALL:
+            return "length"
+        if Outcome.CALL in self._outcomes:
+            return "tool_calls"
+        return "length" if cut else "stop"
+
+
+@lru_cache(maxsize=65_536)
+def _whole_text(token: int) -> str | None:
+    """The token's text, or None if it is no whole number of characters."""
+    try:
+        return token_bytes(token).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _next_decision(text: str, room: int) -> int:
+    """How many characters may be added to a header before it has to be looked at."""
+    match = _DECIDING.search(text)
+    return min(match.end() if match else len(text), room)

@@ -1,0 +1,76 @@
+"""Whole recorded streams, from this server or another, through the same parser as a live one.
+
+A recording may have lost its last token, since engines often do not report the one that ended the turn; whether the
+stream was cut off is then judged by what is there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final, Literal, TypeAlias
+
+from llm_server.events import Block, Event, Finish, FinishReason, fold
+from llm_server.harmony.encoding import harmony_encoding
+from llm_server.harmony.parse import HarmonyParser
+from llm_server.harmony.repairs import Repair
+from llm_server.harmony.text_markers import SPELLED
+
+Segment: TypeAlias = tuple[Literal["special", "text"], str]
+
+_LONGEST_PIECE: Final = 50_000
+"""The tokeniser overflows its stack on longer runs of letters."""
+
+_SPECIAL: Final = frozenset({*SPELLED, "<|endoftext|>"})
+_MARKER: Final = re.compile(f"({'|'.join(re.escape(marker) for marker in sorted(_SPECIAL))})")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a stream of tokens meant. `events` end in `Finish`, without usage."""
+
+    events: tuple[Event, ...]
+    finish_reason: FinishReason
+    channel_tokens: Mapping[str, int]
+    repairs: Sequence[Repair]
+    undeclared_calls: Sequence[str]
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return fold(self.events).blocks
+
+
+def parse_tokens(tokens: Iterable[int], tools: Collection[str] = (), *, truncated: bool | None = None) -> Recording:
+    """Parse what follows the prompt's `<|start|>assistant`. `truncated` None: judge by what is there."""
+    numbers = count()
+    parser = HarmonyParser(tools, new_call_id=lambda: f"call_{next(numbers)}")
+    events = [event for token in tokens for event in parser.feed(token)]
+    events += parser.finish(truncated=truncated)
+    events.append(Finish(parser.finish_reason))
+    return Recording(
+        tuple(events), parser.finish_reason, parser.channel_tokens, parser.repairs, parser.undeclared_calls
+    )
+
+
+def parse_text(raw: str, tools: Collection[str] = (), *, truncated: bool | None = None) -> Recording:
+    """Parse text in which every `<|…|>` marker stands for its token, and in which any of them may be missing."""
+    return parse_tokens(encode_segments([("special", raw)]), tools, truncated=truncated)
+
+
+def encode_segments(segments: Iterable[Segment]) -> list[int]:
+    """Text as tokens: markers become tokens in "special" segments and stay ordinary text in "text" segments."""
+    tokens: list[int] = []
+    for kind, text in segments:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        allowed = _SPECIAL if kind == "special" else frozenset()
+        for piece in _pieces(text):
+            tokens += harmony_encoding().encode(piece, allowed_special=allowed, disallowed_special=())
+    return tokens
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces that do not cut a marker in two."""
+    for part in _MARKER.split(text):
+        yield from (part[begin : begin + _LONGEST_PIECE] for begin in range(0, len(part), _LONGEST_PIECE))
