@@ -96,8 +96,7 @@ class _Types:
     def _array(self, schema: Schema, indent: str, depth: int) -> str:
         if "items" not in schema:
             return "Array<any>"
-        items = self.render(schema["items"], indent, depth + 1)
-        return f"({items})[]" if " | " in items and "\n" not in items else f"{items}[]"
+        return f"{self.render(schema['items'], indent, depth + 1)}[]"
 
     def _object(self, schema: Schema, indent: str, depth: int) -> str:
         properties = schema.get("properties")
