@@ -73,10 +73,13 @@ async def test_a_streamed_answer() -> None:
 
 
 async def test_the_raw_stream_is_in_order() -> None:
-    types = [event.type async for event in await client(ANSWER).messages.create(**ASK, stream=True)]
+    events = [event async for event in await client(ANSWER).messages.create(**ASK, stream=True)]
+    types = [event.type for event in events]
     assert types[:2] == ["message_start", "content_block_start"]
     assert set(types[2:-3]) == {"content_block_delta"}
     assert types[-3:] == ["content_block_stop", "message_delta", "message_stop"]
+    for event in events:
+        assert_known(event)
 
 
 async def test_each_event_has_its_name_and_an_early_ping() -> None:

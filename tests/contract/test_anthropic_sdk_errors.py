@@ -81,6 +81,13 @@ def test_the_synchronous_client_raises_the_same() -> None:
         sdk.messages.create(**ASK | {"model": "gpt-4"})
 
 
+async def test_counting_for_an_unknown_model() -> None:
+    with pytest.raises(anthropic.NotFoundError):
+        await async_anthropic(application(ScriptedEngine())).messages.count_tokens(
+            model="gpt-4", messages=ASK["messages"]
+        )
+
+
 @pytest.mark.parametrize("header", [{"x-api-key": "secret"}, {"authorization": "Bearer secret"}])
 @pytest.mark.parametrize("version", [{}, {"anthropic-version": "2023-06-01"}, {"anthropic-version": "2026-10-21"}])
 async def test_keys_and_versions_of_every_client(header: dict[str, str], version: dict[str, str]) -> None:

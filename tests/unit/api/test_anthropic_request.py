@@ -398,6 +398,7 @@ def test_a_messages_own_effort_wins() -> None:
         {"top_p": 1.1},
         {"top_k": -2},
         {"stop_sequences": [""]},
+        {"stop_sequences": ["a"] * 17},
         {"tool_choice": {"type": "maybe"}},
         {"messages": [{"role": "tool", "content": "Hi"}]},
         {"messages": [{"role": "user", "content": 5}]},

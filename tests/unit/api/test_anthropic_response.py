@@ -183,6 +183,12 @@ async def test_broken_arguments_are_never_repaired(arguments: str) -> None:
     assert "".join(parts) == arguments
 
 
+async def test_blanks_before_the_arguments_are_nothing() -> None:
+    events = [*call(0, " ", '\n {"path": "a"}'), Finish("tool_calls", USAGE)]
+    assert whole(events)["content"][0]["input"] == {"path": "a"}
+    assert fold_wire(await streamed(events)) == whole(events)
+
+
 def test_a_call_that_was_cut_off_is_no_call() -> None:
     body = whole([*call(0, '{"path": "a', complete=False), Finish("length", USAGE)])
     assert body["content"] == []

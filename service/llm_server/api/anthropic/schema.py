@@ -206,11 +206,14 @@ class CountTokensRequest(Wire):
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
 
 
+StopSequence: TypeAlias = Annotated[str, Field(min_length=1)]
+
+
 class MessagesRequest(CountTokensRequest):
     """`POST /v1/messages`."""
 
     max_tokens: Annotated[int, Field(ge=1)]
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     top_k: Annotated[int | None, Field(ge=-1)] = None
-    stop_sequences: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
+    stop_sequences: Annotated[tuple[StopSequence, ...] | None, Field(max_length=16)] = None
     stream: bool | None = None
