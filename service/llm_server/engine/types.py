@@ -2,7 +2,7 @@
 
 A request's life on the socket: `Submit` → `Admitted` or `Refused` → `Tokens`* → `Finished`; `Abort` may come at any
 time and is answered by nothing. `Hello` is answered by `Status`, which the engine also sends whenever its state
-changes and at least once a second, so silence means that it is stuck or gone.
+changes and at least once a second, so silence means that it is stuck or gone. A frame holds a list of messages.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
 
 
 class Hello(msgspec.Struct, frozen=True, tag=True):
-    """A client announces itself, after each connect."""
+    """A client announces itself, after each connect. From then on it is sent `Status`, until it disconnects."""
 
 
 class Submit(msgspec.Struct, frozen=True, tag=True):
@@ -105,3 +105,12 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 
 
 FromEngine: TypeAlias = Status | Admitted | Refused | Tokens | Finished
+
+
+class StepStats(msgspec.Struct, frozen=True):
+    """What one step of the engine did. `batch_size` counts the sequences inside while it ran, read or decoded."""
+
+    batch_size: int
+    prefill_tokens: int
+    decoded_tokens: int
+    seconds: float

@@ -1,0 +1,52 @@
+"""What the engine's loop needs of a decoder of batches: sequences join and leave at any step. Ints and floats only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from llm_server.engine.types import Logprobs, Submit
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One new token of one sequence. A sequence that finishes has left the batch."""
+
+    sequence: int
+    token: int
+    logprobs: Logprobs | None
+    finish: Literal["stop", "length"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step has done. `prefill_tokens` counts the prompt tokens that it read."""
+
+    decoded: list[Decoded]
+    prefill_tokens: int
+
+
+class Decoder(Protocol):
+    """`Batch` on MLX, or a fake. `len` is the number of sequences inside, whether read or decoded."""
+
+    def __len__(self) -> int: ...
+
+    def insert(self, submission: Submit) -> int:
+        """Take a sequence in and return its number.
+
+        Raises:
+            ValueError: it can not be run: no tokens, or ids that are not in the vocabulary.
+        """
+
+    def step(self) -> Step:
+        """Read a part of the prompts that wait to be read, and decode a token of every other sequence."""
+
+    def remove(self, sequence: int) -> None:
+        """Forget a sequence, whatever it is doing. One that is not inside is no error."""
+
+    def reset(self) -> None:
+        """Forget all sequences and start anew after a failed step.
+
+        Raises:
+            Exception: the device is lost; only a new process helps.
+        """
