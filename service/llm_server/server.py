@@ -81,7 +81,9 @@ def _lifespan(settings: Settings, engine: Engine | None) -> Callable[[FastAPI], 
         await asyncio.to_thread(harmony_encoding)  # 0.3 s that the first request need not wait
         async with AsyncExitStack() as stack:
             if engine is None:
-                address = settings.engine_address or await stack.enter_async_context(running_engine(settings))
+                address = settings.engine_address
+                if address is None:
+                    address = await stack.enter_async_context(running_engine(settings))
                 client = await stack.enter_async_context(EngineClient(address))
                 Services.on(client, settings).install(app)
             yield

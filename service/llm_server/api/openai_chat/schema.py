@@ -203,7 +203,7 @@ class ChatRequest(Wire):
     logprobs: bool | None = None
     top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
 
-    stop: Annotated[list[str] | None, BeforeValidator(_strings), Field(max_length=16)] = None
+    stop: Annotated[Annotated[list[str], Field(max_length=16)] | None, BeforeValidator(_strings)] = None
     max_tokens: Annotated[int | None, Field(ge=1, lt=2**31)] = None
     max_completion_tokens: Annotated[int | None, Field(ge=1, lt=2**31)] = None
     n: Annotated[int | None, Field(ge=1, le=4)] = None
