@@ -1,0 +1,171 @@
+"""One request's life on a scripted engine: what it asks of the engine, what it tells, and what it frees."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from fakes import LOADING, READY, Fail, Hang, ScriptedEngine, ScriptedStream, message, next_message, reply, tool_call
+from llm_server.conversation import Conversation, GenerationRequest, Sampling, Tool, UserText
+from llm_server.engine.types import Submit
+from llm_server.errors import ContextTooLong, EngineUnavailable, Overloaded, RequestTimeout
+from llm_server.events import BlockDelta, BlockStart, Completion, Usage, collect
+from llm_server.generation import Generation, Generator
+from llm_server.harmony.encoding import CALL, END, RETURN, encode
+from llm_server.harmony.render import render
+
+REQUEST = GenerationRequest(Conversation((UserText("Hello"),)))
+SECRET = "zebra"
+
+
+async def start(engine: ScriptedEngine, request: GenerationRequest = REQUEST, seconds: float = 60) -> Generation:
+    return await Generator(engine, request_timeout=seconds).start(request)
+
+
+async def complete(engine: ScriptedEngine, request: GenerationRequest = REQUEST) -> Completion:
+    return await collect(await start(engine, request))
+
+
+async def test_the_engine_is_given_the_rendered_prompt_and_the_rest_of_the_context() -> None:
+    engine = ScriptedEngine(reply("Greet.", "Hello!"))
+    await complete(engine)
+    [submission] = engine.submissions
+    assert tuple(submission.prompt) == render(REQUEST.conversation).tokens
+    assert READY.model is not None
+    assert submission.max_tokens == READY.model.context_length - len(submission.prompt)
+
+
+@pytest.mark.parametrize(("wanted", "granted"), [(1, 1), (50, 50), (128_000, None)])
+async def test_max_tokens_is_clamped_to_the_context(wanted: int, granted: int | None) -> None:
+    engine = ScriptedEngine(reply("Greet.", "Hello!"))
+    await complete(engine, replace(REQUEST, max_tokens=wanted))
+    [submission] = engine.submissions
+    assert READY.model is not None
+    assert submission.max_tokens == (granted or READY.model.context_length - len(submission.prompt))
+
+
+async def test_usage_counts_every_token_and_the_reasoning_among_them() -> None:
+    tokens = reply("Greet the user.", "Hello!")
+    completion = await complete(ScriptedEngine(tokens, cached_tokens=7))
+    prompt = len(render(REQUEST.conversation).tokens)
+    reasoning = len(message("analysis", "Greet the user.", END))
+    usage = completion.finish.usage
+    assert (usage.prompt, usage.cached, usage.completion) == (prompt, 7, len(tokens))
+    assert reasoning <= usage.reasoning <= reasoning + len(next_message())
+    assert completion.text == "Hello!"
+    assert completion.finish.reason == "stop"
+
+
+async def test_a_limit_ends_the_answer_with_length() -> None:
+    tokens = reply("Greet.", "Hello, how are you today?")
+    completion = await complete(ScriptedEngine(tokens), replace(REQUEST, max_tokens=len(tokens) - 4))
+    assert completion.finish.reason == "length"
+    assert completion.text.startswith("Hello, how")
+
+
+async def test_a_stop_string_frees_the_engine_at_once() -> None:
+    engine = ScriptedEngine([*reply("END in thought", "one END two")[:-1], Hang()])
+    completion = await complete(engine, replace(REQUEST, stop=("END",)))
+    assert completion.text == "one "
+    assert completion.finish.reason == "stop_sequence"
+    assert completion.finish.stop_sequence == "END"
+    assert engine.running == 0
+
+
+async def test_a_call_to_a_declared_tool_is_a_block_of_its_own() -> None:
+    conversation = replace(REQUEST.conversation, tools=(Tool("get_weather"),))
+    engine = ScriptedEngine(tool_call("get_weather", '{"city": "Oslo"}', preamble="Let me look."))
+    completion = await complete(engine, replace(REQUEST, conversation=conversation))
+    [call] = completion.tool_calls
+    assert (call.tool_name, call.text) == ("get_weather", '{"city": "Oslo"}')
+    assert call.call_id.startswith("call_")
+    assert completion.finish.reason == "tool_calls"
+    assert completion.text == "Let me look."
+
+
+async def test_logprobs_belong_to_the_answer_alone() -> None:
+    engine = ScriptedEngine(reply(SECRET, "Hello!"))
+    request = replace(REQUEST, sampling=Sampling(top_logprobs=2))
+    deltas = [event async for event in await start(engine, request) if isinstance(event, BlockDelta)]
+    chosen = [logprob.chosen.token for delta in deltas for logprob in delta.logprobs]
+    assert chosen == ["Hello", "!"]
+    assert all(len(logprob.top) == 2 for delta in deltas for logprob in delta.logprobs)
+
+
+async def test_special_tokens_are_no_alternatives() -> None:
+    engine = ScriptedEngine([*encode(""), *message("final", "", RETURN)[:-1], 199_990, RETURN])
+    request = replace(REQUEST, sampling=Sampling(top_logprobs=20))
+    deltas = [event async for event in await start(engine, request) if isinstance(event, BlockDelta)]
+    tokens = [other.token for delta in deltas for logprob in delta.logprobs for other in logprob.top]
+    assert tokens
+    assert not any("<|" in token for token in tokens)
+
+
+async def test_refusals_are_raised_before_anything_is_sent() -> None:
+    with pytest.raises(Overloaded):
+        await start(ScriptedEngine(refusal=Overloaded("full", retry_after=3)))
+    with pytest.raises(EngineUnavailable):
+        await start(ScriptedEngine(status=LOADING))
+    with pytest.raises(EngineUnavailable):
+        await start(ScriptedEngine(status=None))
+
+
+async def test_a_prompt_without_room_for_an_answer_is_refused_with_both_numbers() -> None:
+    conversation = Conversation((UserText("word " * 5000),))
+    with pytest.raises(ContextTooLong) as refused:
+        await start(ScriptedEngine(), GenerationRequest(conversation))
+    assert refused.value.limit == 4096
+    assert refused.value.prompt == len(render(conversation).tokens)
+
+
+async def test_closing_frees_the_slot_also_before_the_first_event() -> None:
+    engine = ScriptedEngine([Hang()])
+    generation = await start(engine)
+    await generation.aclose()
+    await generation.aclose()
+    assert engine.running == 0
+    assert [event async for event in generation] == []
+
+
+async def test_a_dying_engine_ends_the_events_with_its_error() -> None:
+    generation = await start(ScriptedEngine([*message("final", "Hel", END)[:-1], Fail()]))
+    assert [type(await anext(generation)) for _ in range(2)] == [BlockStart, BlockDelta]
+    with pytest.raises(EngineUnavailable):
+        await anext(generation)
+
+
+async def test_the_deadline_ends_a_silent_generation_and_frees_its_slot() -> None:
+    engine = ScriptedEngine([Hang()])
+    generation = await start(engine, seconds=0.05)
+    with pytest.raises(RequestTimeout):
+        await anext(aiter(generation))
+    assert engine.running == 0
+
+
+async def test_the_deadline_counts_while_waiting_for_admission() -> None:
+    class Never(ScriptedEngine):
+        async def submit(self, submission: Submit) -> ScriptedStream:
+            await asyncio.Event().wait()
+            return await super().submit(submission)
+
+    with pytest.raises(RequestTimeout):
+        await start(Never(), seconds=0.05)
+
+
+async def test_bursts_give_the_same_answer_as_single_tokens() -> None:
+    tokens = tool_call("get_weather", '{"city": "Oslo"}')
+    request = replace(REQUEST, conversation=replace(REQUEST.conversation, tools=(Tool("get_weather"),)))
+    answers = [await complete(ScriptedEngine(tokens, burst=burst), request) for burst in (1, 2, 3, 1000)]
+    assert len({(call.tool_name, call.text) for answer in answers for call in answer.tool_calls}) == 1
+    assert {answer.finish.usage for answer in answers} == {
+        Usage(len(render(request.conversation).tokens), 0, len(tokens), answers[0].finish.usage.reasoning)
+    }
+
+
+async def test_no_event_carries_the_analysis() -> None:
+    unfinished = [*message("analysis", SECRET, END), *next_message(), *message("analysis", SECRET, CALL)]
+    for script in (unfinished, unfinished[:-1], reply(SECRET, "Hi"), [*unfinished[:-1], RETURN]):
+        events = [event async for event in await start(ScriptedEngine(script))]
+        assert SECRET not in repr(events)
