@@ -43,7 +43,7 @@ _API_RESTARTS = 3
 _ENGINE_STOP_SECONDS = 5.0
 _API_STOP_SECONDS = 5.0
 _STACK_DUMP_SECONDS = 1.0
-_SAME_SIGNAL_SECONDS = 0.5
+SAME_SIGNAL_SECONDS = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -272,7 +272,7 @@ class Supervisor:
             logger.info("%s: streams may finish within %g s", signum.name, self._settings.shutdown_timeout)
             self._ended_at = now
             self._end(0)
-        elif now - self._ended_at > _SAME_SIGNAL_SECONDS:
+        elif now - self._ended_at > SAME_SIGNAL_SECONDS:
             self._exit_code = 128 + signum
             kill_children()
 
