@@ -69,7 +69,7 @@ class ScriptedEngine:
 
     It ends a request at a stop token or at `max_tokens`, as the real one does. `refusal` is raised by `submit`.
     `burst` is how many tokens travel in one message. `submissions` and `closed` (request ids) record what happened;
-    `closing` is set once any request has been closed before its end.
+    `hanging` is set once any request has come to a `Hang`, `closing` once any was closed before its end.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class ScriptedEngine:
         self.cached_tokens = cached_tokens
         self.submissions: list[Submit] = []
         self.closed: list[str] = []
+        self.hanging = asyncio.Event()
         self.closing = asyncio.Event()
         self._script = script
 
@@ -129,6 +130,7 @@ class ScriptedStream:
                 case Fail(error):
                     raise error
                 case Hang():
+                    self._engine.hanging.set()
                     await self._closed.wait()
             if len(burst) == self._engine.burst:
                 await asyncio.sleep(0)
