@@ -12,6 +12,7 @@ from datetime import date
 from typing import Any, Literal, TypeAlias
 
 ReasoningEffort: TypeAlias = Literal["low", "medium", "high"]
+ToolMode: TypeAlias = Literal["auto", "none", "required"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,37 @@ Item: TypeAlias = Instructions | UserText | AssistantText | ToolCall | ToolResul
 
 
 @dataclass(frozen=True, slots=True)
+class Freeform:
+    """A tool's input is plain text and no JSON: any text, or what a regular expression or a Lark grammar describes."""
+
+    syntax: Literal["text", "regex", "lark"] = "text"
+    definition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Tool:
-    """A function the model may call. `parameters` is a JSON Schema object, or None for a tool without arguments."""
+    """A function the model may call. `parameters` is a JSON Schema object, or None for a tool without arguments.
+
+    `strict`: a schema that can not be enforced in full is refused; otherwise what can be is.
+    """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] | None = None
+    strict: bool = False
+    freeform: Freeform | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether tools may or must be called, and which. `names` None: any that is declared.
+
+    The other tools stay in the prompt, which keeps its prefix; the model can just not call them.
+    """
+
+    mode: ToolMode = "auto"
+    names: frozenset[str] | None = None
+    parallel: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +123,14 @@ class Sampling:
 class GenerationRequest:
     """One answer to generate. `max_tokens` None means the rest of the context; reasoning counts towards it.
 
-    `stop` strings end the answer in the final channel only.
+    `stop` strings end the answer in the final channel only. `answer_schema` is a JSON Schema that the final message
+    satisfies. `reasoning_budget` bounds the tokens of analysis; None leaves room for an answer within `max_tokens`.
     """
 
     conversation: Conversation
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    answer_schema: Mapping[str, Any] | None = None
+    reasoning_budget: int | None = None

@@ -1,0 +1,45 @@
+"""The vocabulary as llguidance wants it: the bytes of every ordinary token, and the special ones by name."""
+
+from __future__ import annotations
+
+import base64
+
+from llguidance import LLTokenizer
+
+from llm_server.harmony.encoding import (
+    CALL,
+    FIRST_SPECIAL,
+    RETURN,
+    VOCABULARY_FOLDER,
+    VOCABULARY_SIZE,
+    harmony_encoding,
+)
+
+_PIECE = "|".join(
+    [
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    ]
+)
+"""How o200k_base cuts text before it merges bytes: forced text is written with the tokens a model would choose."""
+
+
+def guard_tokenizer() -> LLTokenizer:
+    """The tokenizer that grammars are matched against. Takes more than a second and some 100 MB: make one a process."""
+    encoding = harmony_encoding()
+    lines = (VOCABULARY_FOLDER / "o200k_base.tiktoken").read_bytes().splitlines()
+    ranks = {base64.b64decode(text): int(rank) for text, rank in (line.split() for line in lines)}
+    special = {encoding.decode([token]): token for token in range(FIRST_SPECIAL, VOCABULARY_SIZE)}
+    return LLTokenizer.from_tiktoken(  # type: ignore[attr-defined, no-any-return]
+        encoder=ranks,
+        special_tokens=special,
+        pattern=_PIECE,
+        eos_token=[RETURN, CALL],
+        n_vocab=VOCABULARY_SIZE,
+        slices=None,
+    )

@@ -1,0 +1,180 @@
+"""The grammar of a turn, judged by llguidance itself over the real vocabulary: what it takes and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from llguidance import LLMatcher, LLTokenizer
+
+from fakes import message, next_message, reply, text_tokens
+from llm_server.conversation import Conversation, Freeform, GenerationRequest, Tool, ToolChoice, UserText
+from llm_server.errors import BadRequest
+from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN
+from llm_server.harmony.grammar import MAX_SCHEMA_DEPTH, turn_grammar
+from llm_server.harmony.guard import guard_tokenizer
+
+WEATHER = Tool(
+    "get_weather",
+    parameters={
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+)
+CLOCK = Tool("clock")
+PATCH = Tool("apply_patch", freeform=Freeform())
+HELLO = GenerationRequest(Conversation((UserText("Hello"),)))
+
+
+@cache
+def tokenizer() -> LLTokenizer:
+    return guard_tokenizer()
+
+
+def request(*tools: Tool, **changes: Any) -> GenerationRequest:
+    return replace(HELLO, conversation=replace(HELLO.conversation, tools=tools), **changes)
+
+
+def accepted(asked: GenerationRequest, tokens: list[int]) -> int:
+    """How many of the tokens are legal; all of them and the end of the turn is `len(tokens)`."""
+    matcher = LLMatcher(tokenizer(), LLMatcher.grammar_from_lark(turn_grammar(asked)), log_level=0)
+    for count, token in enumerate(tokens):
+        if not matcher.consume_token(token):
+            return count
+    return len(tokens) if matcher.is_stopped() else -1
+
+
+def call(name: str, arguments: str, *, channel: str = "commentary", end: int = CALL) -> list[int]:
+    return message(channel, arguments, end, f"functions.{name}")
+
+
+def freeform_call(name: str, text: str) -> list[int]:
+    return [CHANNEL, *text_tokens(f"commentary to=functions.{name}"), MESSAGE, *text_tokens(text), CALL]
+
+
+PREAMBLE = [*message("commentary", "Let me look.", END), *next_message()]
+THOUGHT = [*message("analysis", "The user wants <weather>.", END), *next_message()]
+GOOD = '{"city": "Oslo", "days": 3}'
+
+
+@pytest.mark.parametrize(
+    ("asked", "tokens"),
+    [
+        (request(), reply("Think.", "Hello! <|end|> is a marker.")),
+        (request(), message("final", "No thought at all.", RETURN)),
+        (request(WEATHER), [*THOUGHT, *call("get_weather", GOOD)]),
+        (request(WEATHER), [*THOUGHT, *call("get_weather", GOOD, channel="analysis")]),
+        (request(WEATHER), [*THOUGHT, *PREAMBLE, *call("get_weather", '{"city":"Oslo"}')]),
+        (request(WEATHER), [*THOUGHT, *PREAMBLE, *THOUGHT, *call("get_weather", GOOD)]),
+        (request(WEATHER), reply("No tool.", "Hello!")),
+        (request(WEATHER, CLOCK), [*THOUGHT, *call("clock", "{}")]),
+        (request(WEATHER), [*THOUGHT, *call("get_weather", '{\n    "city": "Oslo"\n}')]),
+        (request(WEATHER), [*call("get_weather", GOOD, end=END), *next_message(), *call("get_weather", GOOD)]),
+        (request(PATCH), [*THOUGHT, *freeform_call("apply_patch", "*** Begin Patch\n+ x = {1}")]),
+        (request(replace(PATCH, freeform=Freeform("regex", "a/b+"))), freeform_call("apply_patch", "a/bbb")),
+        (
+            request(replace(PATCH, freeform=Freeform("lark", 'start: "x" /[0-9]+/'))),
+            freeform_call("apply_patch", "x42"),
+        ),
+        (request(answer_schema={"type": "object"}), reply("Any words.", '{"a": [1, 2]}')),
+        (request(WEATHER, tool_choice=ToolChoice("none")), reply("No tool.", "Hello!")),
+    ],
+)
+def test_a_legal_turn_is_taken_to_its_end(asked: GenerationRequest, tokens: list[int]) -> None:
+    assert accepted(asked, tokens) == len(tokens)
+
+
+@pytest.mark.parametrize(
+    ("asked", "tokens"),
+    [
+        (request(), text_tokens("Hello without a header")),
+        (request(), message("thoughts", "Another channel.", END)),
+        (request(), call("get_weather", GOOD)),
+        (request(WEATHER), call("get_time", GOOD)),
+        (request(WEATHER), call("get_weather", '{"days": 3}')),
+        (request(WEATHER), call("get_weather", '{"city": "Oslo", "wind": 1}')),
+        (request(WEATHER), call("get_weather", '{"city": "Oslo", "days": "three"}')),
+        (request(WEATHER), call("get_weather", '{"city": "Oslo"')),
+        (request(WEATHER), [*message("analysis", "Think.", RETURN)]),
+        (request(WEATHER), message("final", "Hello!", END)),
+        (request(WEATHER), [*call("get_weather", GOOD)[:-1], RETURN]),
+        (request(WEATHER, tool_choice=ToolChoice("none")), call("get_weather", GOOD)),
+        (request(WEATHER, tool_choice=ToolChoice("required")), message("final", "Hello!", RETURN)),
+        (request(WEATHER, CLOCK, tool_choice=ToolChoice("auto", frozenset({"clock"}))), call("get_weather", GOOD)),
+        (
+            request(WEATHER, tool_choice=ToolChoice(parallel=False)),
+            [*call("get_weather", GOOD, end=END), *next_message(), *call("get_weather", GOOD)],
+        ),
+        (request(answer_schema={"type": "object"}), message("final", "[1, 2]", RETURN)),
+        (request(replace(PATCH, freeform=Freeform("regex", "a+"))), freeform_call("apply_patch", "b")),
+        (request(WEATHER), call("get_weather", '{"city": "Oslo", "days": ' + "1" * 30 + "}")),
+        (request(WEATHER), call("get_weather", "{" + "\n" * 40 + '"city": "Oslo"}')),
+    ],
+)
+def test_what_is_not_legal_can_not_be_finished(asked: GenerationRequest, tokens: list[int]) -> None:
+    assert accepted(asked, tokens) < len(tokens)
+
+
+@pytest.mark.parametrize(
+    ("changes", "budget"),
+    [({"max_tokens": 16}, 12), ({"reasoning_budget": 5}, 5), ({"max_tokens": 4, "reasoning_budget": 9}, 3)],
+)
+def test_analysis_ends_within_its_budget(changes: dict[str, int], budget: int) -> None:
+    header = [CHANNEL, *text_tokens("analysis"), MESSAGE]
+    words = text_tokens(" word" * 40)
+    assert accepted(request(**changes), [*header, *words]) == len(header) + budget
+
+
+def test_a_limit_that_is_kept_leaves_room_for_the_answer() -> None:
+    words = " word" * 12
+    assert accepted(request(max_tokens=16), reply(words.strip(), "Hello!")) > 0
+
+
+@pytest.mark.parametrize(
+    ("schema", "word"),
+    [
+        ({"type": "object", "not": {"type": "string"}}, "not"),
+        ({"type": "object", "properties": {"a": {"if": {}}}}, "if"),
+        ({"type": "array", "uniqueItems": True}, "uniqueItems"),
+        ({"type": "nonsense"}, "nonsense"),
+        ({"type": "object", "properties": {"a": {"type": "string", "pattern": "(unclosed"}}}, "regex"),
+    ],
+)
+def test_a_schema_that_can_not_be_enforced_is_refused_by_name(schema: dict[str, Any], word: str) -> None:
+    with pytest.raises(BadRequest, match=word):
+        turn_grammar(request(answer_schema=schema))
+    with pytest.raises(BadRequest, match=word):
+        turn_grammar(request(Tool("f", parameters=schema, strict=True)))
+
+
+def test_a_tool_that_is_not_strict_is_held_to_what_can_be_enforced() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "not": {"required": ["b"]}}
+    asked = request(Tool("f", parameters=schema))
+    assert accepted(asked, call("f", '{"a": 1}')) > 0
+    assert accepted(asked, call("f", '{"a": "x"}')) < len(call("f", '{"a": "x"}'))
+
+
+def test_schemas_are_limited_in_size_and_depth() -> None:
+    deep: dict[str, Any] = {"type": "string"}
+    for _ in range(MAX_SCHEMA_DEPTH):
+        deep = {"type": "object", "properties": {"a": deep}}
+    with pytest.raises(BadRequest, match="deeper"):
+        turn_grammar(request(answer_schema=deep))
+    with pytest.raises(BadRequest, match="longer"):
+        turn_grammar(request(answer_schema={"type": "string", "description": "x" * 70_000}))
+
+
+def test_a_refusal_says_nothing_of_the_schema_around_the_fault() -> None:
+    with pytest.raises(BadRequest) as refused:
+        turn_grammar(request(answer_schema={"type": "object", "not": {}, "description": "zebra"}))
+    assert "zebra" not in refused.value.message
+
+
+def test_tool_names_are_text_in_the_grammar() -> None:
+    asked = request(Tool('a"b\\c'))
+    tokens = message("commentary", "{}", CALL, 'functions.a"b\\c')
+    assert accepted(asked, tokens) == len(tokens)
