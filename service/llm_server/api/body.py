@@ -52,7 +52,7 @@ def json_body(schema: type[M]) -> Callable[[Request], Awaitable[M]]:
 
     async def read(request: Request) -> M:
         _require_json(request)
-        return validate(schema, parse(await _read(request, services(request).settings.max_body_bytes)))
+        return validate(schema, parse(await read_body(request, services(request).settings.max_body_bytes)))
 
     return read
 
@@ -109,11 +109,11 @@ def _require_json(request: Request) -> None:
         raise UnsupportedMediaType("A compressed body is not supported: send it without content-encoding.")
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    """The whole body.
+async def read_body(request: Request, limit: int, *, timeout: float = BODY_TIMEOUT) -> bytes:  # noqa: ASYNC109
+    """The whole body, of `limit` bytes at most and within `timeout` seconds.
 
     Raises:
-        BodyTooLarge: it is longer than `limit` bytes, by its header or as it came.
+        BodyTooLarge: it is longer, by its header or as it came.
         BodyTimeout: it did not arrive in time.
     """
     declared = request.headers.get("content-length", "")
@@ -122,14 +122,14 @@ async def _read(request: Request, limit: int) -> bytes:
     body = bytearray()
     received = 0
     try:
-        async with asyncio.timeout(BODY_TIMEOUT):
+        async with asyncio.timeout(timeout):
             async for chunk in request.stream():
                 received += len(chunk)
                 if received > limit * DRAINED:
                     break
                 body += chunk if received <= limit else b""
     except TimeoutError:
-        raise BodyTimeout(f"The body did not arrive within {BODY_TIMEOUT:g} s.") from None
+        raise BodyTimeout(f"The body did not arrive within {timeout:g} s.") from None
     if received > limit:
         raise _too_large(limit)
     return bytes(body)

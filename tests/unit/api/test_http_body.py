@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -9,10 +10,12 @@ from typing import Annotated, Any
 import httpx2
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.types import Message
 
 from clients import application, async_client
 from fakes import ScriptedEngine, reply
-from llm_server.api.body import MAX_DEPTH, parse, validate
+from llm_server.api.body import MAX_DEPTH, BodyTimeout, parse, read_body, validate
 from llm_server.errors import BadRequest
 
 NONCE = "xyzzy-plugh"
@@ -164,3 +167,18 @@ async def test_a_body_at_the_limit_is_read() -> None:
     body = chat("x").ljust(1024)
     response = await limited.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
     assert response.status_code == 200
+
+
+async def test_a_body_that_does_not_arrive_is_given_up() -> None:
+    parts: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def receive() -> Message:
+        if parts:
+            return parts.pop()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    request = Request({"type": "http", "headers": [(b"content-length", b"100")]}, receive)
+    with pytest.raises(BodyTimeout) as late:
+        await read_body(request, 1024, timeout=0.01)
+    assert late.value.status == 408
