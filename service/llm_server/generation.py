@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from llm_server.conversation import GenerationRequest
 from llm_server.engine.client import Engine, TokenStream
 from llm_server.engine.types import Finished, Logprobs, Submit, Tokens
-from llm_server.errors import ContextTooLong, EngineUnavailable, GenerationFailed, RequestTimeout
+from llm_server.errors import BadRequest, ContextTooLong, EngineUnavailable, GenerationFailed, RequestTimeout
 from llm_server.events import Alternative, Event, Finish, TokenLogprob, Usage
 from llm_server.harmony.encoding import STOP_TOKENS, is_special, token_bytes
 from llm_server.harmony.parse import HarmonyParser
@@ -33,7 +33,7 @@ class Generator:
         """Admit the request and return its events. A refusal is raised here, before any byte is sent.
 
         Raises:
-            BadRequest: a text that can not be encoded.
+            BadRequest: a text that can not be encoded, or a bias on a token that is no text.
             ContextTooLong: the prompt leaves no room for an answer.
             Overloaded: the queue is full.
             EngineUnavailable: no engine is ready.
@@ -50,6 +50,8 @@ class Generator:
         return Generation(stream, request, submission, deadline=deadline, timeout=self._request_timeout)
 
     def _submission(self, request: GenerationRequest, prompt: Prompt) -> Submit:
+        if is_special(max(request.sampling.logit_bias, default=0)):
+            raise BadRequest("'logit_bias' holds an id that is no token of text.", param="logit_bias")
         room = self._context_length() - len(prompt.tokens)
         if room < 1:
             raise ContextTooLong(limit=self._context_length(), prompt=len(prompt.tokens))

@@ -113,6 +113,13 @@ def test_a_prompt_that_is_too_long_tells_both_numbers() -> None:
         messages(app, messages=long)
 
 
+@pytest.mark.parametrize("token", ["199998", "200008", "201088", "999999"])
+def test_only_tokens_of_text_can_be_biased(token: str) -> None:
+    with pytest.raises(openai.BadRequestError) as raised:
+        chat(application(ScriptedEngine(ANSWER)), logit_bias={"5": 1, token: 1})
+    assert raised.value.param == "logit_bias"
+
+
 @pytest.mark.parametrize("call", [chat, messages])
 def test_an_unknown_model_is_not_found(call: Callable[..., Any]) -> None:
     with pytest.raises((openai.NotFoundError, anthropic.NotFoundError)) as raised:
