@@ -96,7 +96,7 @@ def model_name(source: ModelSource) -> str:
     match source:
         case HubRepo(repo_id):
             name = repo_id.rpartition("/")[2]
-        case LocalFolder(path) if path == MODEL_FOLDER:
+        case LocalFolder(path) if path.resolve() == MODEL_FOLDER.resolve():
             return EMBEDDED_NAME
         case LocalFolder(path):
             name = _folder_name(path)

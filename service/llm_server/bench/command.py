@@ -1,0 +1,162 @@
+"""The command: its options, the order of measurements, the table and the JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from gpt_oss_tiny import MODEL_FOLDER
+from llm_server import __version__
+from llm_server.bench.load import STORY, TASK, Measurement, System, measure
+from llm_server.bench.reference_folder import write_reference_folder
+from llm_server.bench.systems import BARE, OURS, THEIRS, BenchError, bare_loop, mlx_lm_server, this_server
+from llm_server.model_download import fetch_model
+from llm_server.model_files import ModelError, read_model_files
+from llm_server.model_source import HubRepo, LocalFolder, choose_model, this_machine
+from llm_server.settings import SettingsError, exit_on_error, load_settings
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print the table and write the file. Returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        folder = _folder(options.model)
+        results = _measured(folder, options)
+    except (SettingsError, ModelError, BenchError) as error:
+        exit_on_error(error)
+    measured = report(folder, options.streams, options.tokens, options.repeats, results)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(measured, indent=2) + "\n")
+    _print(table(measured), f"\nWritten to {options.json}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="llm-server bench",
+        description="Measure tokens per second and the time to the first token: a bare loop over mlx-lm's"
+        " BatchGenerator, this server over HTTP, and mlx_lm.server over HTTP, on the same model.",
+    )
+    parser.add_argument("--model", help="a model directory, a Hugging Face repo id or `tiny` [LLM_MODEL_PATH]")
+    parser.add_argument("--streams", type=_numbers, default=[1, 8, 32], help="numbers of streams (default: 1,8,32)")
+    parser.add_argument("--tokens", type=int, default=96, help="length of each answer (default: %(default)s)")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="runs of which the median is taken (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--json", type=Path, default=Path("build/bench.json"), help="where to write (default: %(default)s)"
+    )
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    numbers = [int(part) for part in text.split(",")]
+    if not numbers or min(numbers) < 1:
+        raise ValueError(text)
+    return numbers
+
+
+def _folder(model: str | None) -> Path:
+    choice = choose_model(load_settings(model_path=model), this_machine())
+    match choice.source:
+        case LocalFolder(path):
+            return path
+        case HubRepo():
+            return fetch_model(choice.source)
+
+
+def _measured(folder: Path, options: argparse.Namespace) -> dict[str, list[Measurement]]:
+    """One system after the other, each alone on the machine."""
+    task = TASK if folder == MODEL_FOLDER else STORY
+    results: dict[str, list[Measurement]] = {}
+    with tempfile.TemporaryDirectory(prefix="llm-server-bench-") as scratch:
+        for starting in _systems(folder, max(options.streams), Path(scratch)):
+            with starting as system:
+                results[system.name] = list(_measure_each(system, options, task))
+    if len({tuple(run.prompt_tokens for run in runs) for runs in results.values()}) > 1:
+        raise BenchError("the systems did not read the same number of tokens: they can not be compared")
+    return results
+
+
+def _systems(folder: Path, streams: int, scratch: Path) -> Iterator[AbstractContextManager[System]]:
+    yield bare_loop(str(folder), scratch)
+    yield this_server(str(folder), streams, scratch)
+    yield mlx_lm_server(write_reference_folder(read_model_files(folder), scratch / "model"), streams, scratch)
+
+
+def _measure_each(system: System, options: argparse.Namespace, task: str) -> Iterator[Measurement]:
+    for streams in options.streams:
+        _note(f"{system.name}: {streams} streams")
+        yield measure(system, streams, max_tokens=options.tokens, repeats=options.repeats, task=task)
+
+
+def report(
+    folder: Path, streams: Sequence[int], tokens: int, repeats: int, results: dict[str, list[Measurement]]
+) -> dict[str, Any]:
+    """What is written as JSON: the measurements of each number of streams, and their ratios."""
+    rows = [_row({name: asdict(runs[index]) for name, runs in results.items()}) for index in range(len(streams))]
+    return {
+        "model": str(folder),
+        "answer_tokens": tokens,
+        "repeats": repeats,
+        "machine": {"system": platform.platform(), "processor": platform.machine()},
+        "versions": {"llm-server": __version__} | {name: version(name) for name in ("mlx", "mlx-lm")},
+        "rows": rows,
+    }
+
+
+def _row(systems: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    speed = {name: result["tokens_per_second"] for name, result in systems.items()}
+    first = {name: result["first_token_seconds"] for name, result in systems.items()}
+    return {
+        "streams": systems[OURS]["streams"],
+        "systems": systems,
+        "ratios": {
+            "tokens_per_second": {BARE: speed[OURS] / speed[BARE], THEIRS: speed[OURS] / speed[THEIRS]},
+            "first_token_seconds": {BARE: first[OURS] / first[BARE], THEIRS: first[OURS] / first[THEIRS]},
+        },
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """A report for people."""
+    lines = [
+        f"{report['answer_tokens']} tokens per answer, median of {report['repeats']} runs, {report['model']}",
+        f"{'':>8}  {'tokens per second':^45}  {'time to first token, ms (p50)':^37}",
+        f"{'streams':>8}" + f"  {BARE:>11}{OURS:>11}{THEIRS:>14}  ratios   " + f"  {BARE:>11}{OURS:>11}{THEIRS:>14}",
+    ]
+    meaning = (
+        "Ratios: llm-server to the bare loop, and to mlx_lm.server. Every system had the same prompts and weights."
+    )
+    return "\n".join([*lines, *map(_table_row, report["rows"]), meaning])
+
+
+def _table_row(row: dict[str, Any]) -> str:
+    names = (BARE, OURS, THEIRS)
+    speeds = [row["systems"][name]["tokens_per_second"] for name in names]
+    firsts = [1000 * row["systems"][name]["first_token_seconds"] for name in names]
+    ratios = row["ratios"]["tokens_per_second"]
+    short = sum(result["short_answers"] for result in row["systems"].values())
+    return (
+        f"{row['streams']:>8}  {speeds[0]:>11.1f}{speeds[1]:>11.1f}{speeds[2]:>14.1f}"
+        f"  {ratios[BARE]:.2f} {ratios[THEIRS]:.2f}"
+        f"    {firsts[0]:>11.1f}{firsts[1]:>11.1f}{firsts[2]:>14.1f}"
+        + (f"  ({short} answers ended early)" if short else "")
+    )
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _print(*lines: str) -> None:
+    print(*lines, sep="\n")  # noqa: T201
