@@ -65,4 +65,4 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 30.0) -> Non
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not true within {seconds:g} s")
-        time.sleep(0.02)
+        time.sleep(0.05)

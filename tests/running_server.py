@@ -10,10 +10,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Protocol
-
-import httpx2
 
 from processes import ProcessEntry, descendants, is_running, wait_until
 
@@ -39,10 +38,14 @@ class RunningServer:
 
     def answers(self, path: str) -> bool:
         """Whether a GET of `path` is answered with 200."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            return httpx2.get(self.base_url + path, timeout=10).status_code == 200
-        except httpx2.TransportError:
+            connection.request("GET", path)
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
             return False
+        finally:
+            connection.close()
 
     def refuses_connections(self) -> bool:
         with socket.socket() as probe:

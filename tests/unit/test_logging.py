@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from llm_server.errors import EngineUnavailable
-from llm_server.observability.logging import JsonFormatter, NoQueryStrings, ReadableFormatter, logging_config
+from llm_server.observability.logging import AccessLines, JsonFormatter, ReadableFormatter, logging_config
 
 SECRET = "the user's secret"
 
@@ -95,10 +95,19 @@ def test_exceptions_of_ours_and_of_the_system_keep_their_messages(stream: io.Str
     assert str(error) in json.loads(stream.getvalue())["exception"]
 
 
+def access_record(path: str) -> logging.LogRecord:
+    arguments = ("127.0.0.1:1", "GET", path, "1.1", 200)
+    return logging.LogRecord("uvicorn.access", logging.INFO, "", 0, '%s - "%s %s HTTP/%s" %d', arguments, None)
+
+
+def test_probes_have_no_access_lines() -> None:
+    assert not AccessLines().filter(access_record("/livez"))
+    assert not AccessLines().filter(access_record("/metrics?name=x"))
+
+
 def test_access_lines_have_no_query() -> None:
-    arguments = ("127.0.0.1:1", "GET", f"/v1/models?after={SECRET}", "1.1", 200)
-    record = logging.LogRecord("uvicorn.access", logging.INFO, "", 0, '%s - "%s %s HTTP/%s" %d', arguments, None)
-    assert NoQueryStrings().filter(record)
+    record = access_record(f"/v1/models?after={SECRET}")
+    assert AccessLines().filter(record)
     assert record.getMessage() == '127.0.0.1:1 - "GET /v1/models HTTP/1.1" 200'
 
 

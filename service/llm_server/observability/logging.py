@@ -24,6 +24,8 @@ _SPEAKING_ERRORS = (
 )
 """Exceptions whose messages are about the server and its machine. Of others the type and the place are logged."""
 
+_PROBES = frozenset({"/health", "/livez", "/readyz", "/metrics"})
+
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -41,7 +43,7 @@ def logging_config(level: str, role: str, *, readable: bool | None = None) -> di
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"no_query": {"()": NoQueryStrings}},
+        "filters": {"access": {"()": AccessLines}},
         "formatters": {
             "readable": {"()": ReadableFormatter, "role": role},
             "json": {"()": JsonFormatter, "role": role},
@@ -50,7 +52,7 @@ def logging_config(level: str, role: str, *, readable: bool | None = None) -> di
         "root": {"level": others, "handlers": ["stderr"]},
         "loggers": {
             "llm_server": {"level": threshold},
-            "uvicorn.access": {"level": threshold, "filters": ["no_query"], **direct},
+            "uvicorn.access": {"level": threshold, "filters": ["access"], **direct},
             # uvicorn's worker class gives these two loggers' handlers and levels to uvicorn's own. Of starts and
             # ends of workers, all that they say at "info", the supervisor says what matters.
             "gunicorn.error": {"level": threshold if threshold == logging.DEBUG else others, **direct},
@@ -59,14 +61,17 @@ def logging_config(level: str, role: str, *, readable: bool | None = None) -> di
     }
 
 
-class NoQueryStrings(logging.Filter):
-    """uvicorn's access line has the arguments (client, method, path with query, HTTP version, status)."""
+class AccessLines(logging.Filter):
+    """Access lines without query strings, and none for probes, which come every few seconds and change nothing."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple) and len(record.args) == 5:
-            client, method, path, version, status = record.args
-            record.args = (client, method, str(path).partition("?")[0], version, status)
-        return True
+        """uvicorn's line has the arguments (client, method, path with query, HTTP version, status)."""
+        if not isinstance(record.args, tuple) or len(record.args) != 5:
+            return True
+        client, method, whole, version, status = record.args
+        path = str(whole).partition("?")[0]
+        record.args = (client, method, path, version, status)
+        return path not in _PROBES
 
 
 class ReadableFormatter(logging.Formatter):
