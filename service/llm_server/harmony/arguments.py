@@ -119,7 +119,7 @@ class ArgumentReader:
     def begins_json(self) -> bool | None:
         """Whether the text begins with a JSON object; None as long as there is only white space."""
         if self._state is _State.LEAD:
-            return self._lead.startswith("{") if self._lead else None
+            return None if not self._lead or _OBJECT_MAY_BEGIN.match(self._lead) else False
         return self._state in (_State.JSON, _State.OVER)
 
     @property
@@ -146,7 +146,7 @@ class ArgumentReader:
     def close(self, ending: Ending) -> tuple[str, bool]:
         """What is left to pass on, and whether the arguments are whole."""
         passed = ""
-        if self._state is _State.LEAD and self._lead.startswith("{"):
+        if _OBJECT_BEGINS.match(self._lead) or _OBJECT_MAY_BEGIN.fullmatch(self._lead):
             passed = self._begin_json(self._lead)
         match self._state:
             case _State.LEAD if not self._lead:
@@ -189,12 +189,11 @@ class ArgumentReader:
         lead = self._lead
         if not lead:
             return ""
-        if lead.startswith("{"):
-            return self._take_object(lead)
         match = _REMARK_THEN_OBJECT.match(lead, 0, LONGEST_LEAD + 1)
         rest = lead[match.end() :] if match else ""
         if _OBJECT_BEGINS.match(rest):
-            self.repairs.add("text_around_arguments")
+            if rest != lead:
+                self.repairs.add("text_around_arguments")
             return self._take_object(rest)
         if _OBJECT_MAY_BEGIN.fullmatch(rest) or _may_be_remark(lead):
             return ""

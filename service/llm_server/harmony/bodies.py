@@ -234,3 +234,14 @@ class Unlabelled(Answer):
     def _forget(self) -> list[Event]:
         self._held = []
         return []
+
+
+class Garbled(Unlabelled):
+    """What followed `<|channel|>` and was neither header nor body. It is shown only if the turn ends right with it."""
+
+    @property
+    def looks_cut(self) -> bool:
+        return True
+
+    def close(self, ending: Ending, tokens: int) -> list[Event]:
+        return super().close(ending if ending is Ending.RETURN else Ending.INTERRUPTED, tokens)

@@ -9,66 +9,80 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from llm_server.events import BlockDelta, BlockStop, Event, TokenLogprob
 from llm_server.harmony.arguments import ArgumentReader, Ending
-from llm_server.harmony.bodies import LONGEST_HELD, Body, Ledger, Outcome, Reasoning
+from llm_server.harmony.bodies import LONGEST_HELD, Body, Ledger, Outcome
+from llm_server.harmony.names import is_wrapper
 
 
 class Call(Body):
     """A call of a declared tool. Its arguments are passed on as they come.
 
-    In the analysis channel (`thinking`), without a content type, only JSON is a call: anything else is a thought that
-    names a tool.
+    With `otherwise`, only a JSON object is a call, and other text goes to that body: thoughts may name a tool.
     """
 
-    def __init__(self, ledger: Ledger, tool: str, *, thinking: bool = False) -> None:
+    def __init__(self, ledger: Ledger, tool: str, *, otherwise: Body | None = None) -> None:
         super().__init__(ledger)
         self._tool = tool
         self._reader = ArgumentReader(tool)
-        self._thinking = thinking
-        self._thought: Reasoning | None = None
+        self._otherwise = otherwise
+        self._undecided: list[tuple[str, TokenLogprob | None]] | None = [] if otherwise else None
         self._index = -1
 
     @property
     def looks_cut(self) -> bool:
-        return self._thought is not None or self._reader.looks_cut
+        return self._otherwise.looks_cut if self._otherwise else self._reader.looks_cut
 
-    def take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:  # noqa: ARG002
-        if self._thought is not None:
-            return []
-        passed = self._reader.take(text)
-        if self._thinking:
-            return self._decide(passed)
-        return self._pass(passed) if passed else []
+    def take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
+        if self._undecided is not None:
+            return self._decide(self._undecided, text, logprob)
+        if self._otherwise is not None:
+            return self._otherwise.take(text, logprob)
+        return self._pass(self._reader.take(text))
 
     def close(self, ending: Ending, tokens: int) -> list[Event]:
-        if self._thinking and ending is not Ending.CALL:
-            self._thought = Reasoning(self._ledger)
-            return [*self._thought.open(), *self._thought.close(ending, tokens)]
-        if self._thought is not None:
-            return self._thought.close(ending, tokens)
+        events = self._give_up(self._undecided) if self._undecided is not None and ending is not Ending.CALL else []
+        if self._otherwise is not None and self._undecided is None:
+            events += self._otherwise.close(ending, tokens)
+            self.outcome = self._otherwise.outcome
+            return events
         rest, whole = self._reader.close(ending)
         for kind in sorted(self._reader.repairs):
             self._ledger.repair(kind)
-        events = self._pass(rest) if rest else []
+        events += self._pass(rest)
         if self._index >= 0:
             events.append(BlockStop(self._index, tokens, whole))
         self.outcome = Outcome.CALL if whole else Outcome.CUT_CALL
         return events
 
-    def _decide(self, passed: str) -> list[Event]:
-        begins_json = self._reader.begins_json
-        if begins_json is None:
+    def _decide(
+        self, undecided: list[tuple[str, TokenLogprob | None]], text: str, logprob: TokenLogprob | None
+    ) -> list[Event]:
+        undecided.append((text, logprob))
+        passed = self._reader.take(text)
+        match self._reader.begins_json:
+            case True:
+                self._undecided = self._otherwise = None
+                return self._pass(passed)
+            case False:
+                return self._give_up(undecided)
+            case None:
+                return []
+
+    def _give_up(self, undecided: list[tuple[str, TokenLogprob | None]]) -> list[Event]:
+        self._undecided = None
+        if self._otherwise is None:
             return []
-        self._thinking = False
-        if begins_json:
-            return self._pass(passed) if passed else []
-        self._thought = Reasoning(self._ledger)
-        return self._thought.open()
+        events = self._otherwise.open()
+        for text, logprob in undecided:
+            events += self._otherwise.take(text, logprob)
+        return events
 
     def _pass(self, text: str) -> list[Event]:
+        if not text:
+            return []
         if self._index >= 0:
             return [BlockDelta(self._index, text)]
         start = self._ledger.start("tool_call", tool=self._tool)
@@ -76,59 +90,38 @@ class Call(Body):
         return [start, BlockDelta(self._index, text)]
 
 
-class Undeclared(Body):
-    """A call of a tool that was not declared: neither run nor shown, but noted."""
+class UndeclaredCall(Body):
+    """A call of a tool that was not declared: neither run nor shown, but noted.
 
-    def __init__(self, ledger: Ledger, name: str) -> None:
-        super().__init__(ledger)
-        self._name = name
-        self._reader = ArgumentReader()
-
-    @property
-    def looks_cut(self) -> bool:
-        return self._reader.looks_cut
-
-    def take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:  # noqa: ARG002
-        self._reader.take(text)
-        return []
-
-    def close(self, ending: Ending, tokens: int) -> list[Event]:  # noqa: ARG002
-        if ending is not Ending.CUT:
-            self._ledger.refuse(self._name)
-        return []
-
-
-class WrappedCall(Body):
-    """A call whose body names the tool: `{"name": "read", "arguments": {…}}`.
-
-    In that order the arguments are passed on as they come; in any other, once the body is whole.
+    Unless its body says which declared tool is meant: `{"name": "read", "arguments": {…}}`. In that order the arguments
+    are passed on as they come; in any other, once the body is whole.
     """
 
-    _NAMED = re.compile(
-        r'\s*\{\s*"(?:name|tool|tool_name|function|function_name|recipient|recipient_name)"\s*:\s*"([^"\\]+)"\s*,'
-        r'\s*"(?:arguments|args|parameters|params|input|tool_input)"\s*:\s*(?=\{)'
-    )
-    _LONGEST_BEGINNING = 512
-
     def __init__(self, ledger: Ledger, name: str) -> None:
         super().__init__(ledger)
         self._name = name
-        self._text = ""
-        self._call: Body | None = None
+        self._is_wrapper = is_wrapper(name)
+        self._reader = ArgumentReader()
+        self._text: str | None = ""
+        self._call: Call | None = None
 
     @property
     def looks_cut(self) -> bool:
-        return self._call.looks_cut if self._call else _parsed(self._text) is None
+        return self._call.looks_cut if self._call else self._reader.looks_cut
 
     def take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
         if self._call is not None:
             return self._call.take(text, logprob)
+        self._reader.take(text)
+        if self._text is None:
+            return []
         self._text += text
-        if len(self._text) > LONGEST_HELD:
-            self._call = Undeclared(self._ledger, self._name)
-        elif match := self._NAMED.match(self._text, 0, self._LONGEST_BEGINNING):
-            self._call = self._called(match[1])
-            return self._call.take(self._text[match.end() :], logprob)
+        if match := _NAMED_CALL.match(self._text, 0, _LONGEST_BEGINNING):
+            if tool := self._ledger.names.resolve(match[1]):
+                return self._begin(tool, self._text[match.end() :])
+            self._name = match[1]
+        if len(self._text) > (LONGEST_HELD if self._is_wrapper else _LONGEST_BEGINNING):
+            self._text = None
         return []
 
     def close(self, ending: Ending, tokens: int) -> list[Event]:
@@ -137,25 +130,38 @@ class WrappedCall(Body):
             self.outcome = self._call.outcome
             return events
         if ending.leaves_a_rest:
-            self.outcome = Outcome.CUT_CALL
-            return []
-        return self._close_whole(ending, tokens)
+            self.outcome = Outcome.CUT_CALL if self._is_wrapper else Outcome.HIDDEN
+        return self._call_whole(ending, tokens) if not ending.leaves_a_rest else self._refuse(ending)
 
-    def _close_whole(self, ending: Ending, tokens: int) -> list[Event]:
+    def _begin(self, tool: str, arguments: str) -> list[Event]:
+        self._ledger.repair("wrapped_call")
+        self._call = Call(self._ledger, tool)
+        return self._call.take(arguments, None)
+
+    def _call_whole(self, ending: Ending, tokens: int) -> list[Event]:
         events: list[Event] = []
-        calls = list(_named_calls(_parsed(self._text)))
-        for name, arguments in calls or [(self._name, "")]:
-            call = self._called(name) if calls else Undeclared(self._ledger, name)
-            events += [*call.take(arguments, None), *call.close(ending, tokens)]
-            tokens = 0
-            if call.outcome is not Outcome.HIDDEN:
-                self.outcome = call.outcome
-        return events
+        for name, arguments in _named_calls(_parsed(self._text or ""), bare=self._is_wrapper):
+            if tool := self._ledger.names.resolve(name):
+                events += self._begin(tool, arguments)
+                events += self._call.close(ending, tokens) if self._call else []
+                tokens, self.outcome = 0, Outcome.CALL
+            else:
+                self._name = name
+        return events or self._refuse(ending)
 
-    def _called(self, name: str) -> Body:
-        tool = self._ledger.names.resolve(name)
-        self._ledger.repair("wrapped_call" if tool else "undeclared_tool")
-        return Call(self._ledger, tool) if tool else Undeclared(self._ledger, name)
+    def _refuse(self, ending: Ending) -> list[Event]:
+        self._ledger.repair("undeclared_tool" if self._name else "missing_recipient")
+        if ending is not Ending.CUT:
+            self._ledger.refuse(self._name)
+        return []
+
+
+_NAMED_CALL = re.compile(
+    r'\s*\{\s*"(?:name|tool|tool_name|function|function_name|recipient|recipient_name)"\s*:\s*"([^"\\]+)"\s*,'
+    r'\s*"(?:arguments|args|parameters|params|input|tool_input)"\s*:\s*(?=\{)'
+)
+_LONGEST_BEGINNING: Final = 512
+"""Where the name of a wrapped call is looked for."""
 
 
 def _parsed(text: str) -> Any:
@@ -166,23 +172,31 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _named_calls(value: Any) -> Iterator[tuple[str, str]]:
-    """The calls (name, arguments as JSON text) that a wrapper's body holds."""
+def _named_calls(value: Any, *, bare: bool) -> Iterator[tuple[str, str]]:
+    """The calls (name, arguments as JSON text) that a body holds; `bare`: a name without arguments is one, too."""
     match value:
         case {"tool_uses": [*uses]}:
             for use in uses:
-                yield from _named_calls(use)
-        case {"name": str(name)} | {"tool": str(name)} | {"tool_name": str(name)} | {"recipient_name": str(name)}:
-            yield name, _arguments_in(value)
-        case {"function": str(name)} | {"function": {"name": str(name)}}:
-            yield name, _arguments_in(value["function"] if isinstance(value["function"], dict) else value)
+                yield from _named_calls(use, bare=bare)
+        case {"function": {"name": str(name)} as function}:
+            yield name, _arguments_in(function) or "{}"
+        case (
+            {"name": str(name)}
+            | {"tool": str(name)}
+            | {"tool_name": str(name)}
+            | {"recipient_name": str(name)}
+            | {"function": str(name)}
+        ):
+            arguments = _arguments_in(value)
+            if arguments is not None or bare:
+                yield name, arguments or "{}"
 
 
-def _arguments_in(value: dict[str, Any]) -> str:
+def _arguments_in(value: dict[str, Any]) -> str | None:
     for key in ("arguments", "args", "parameters", "params", "input", "tool_input"):
         match value.get(key):
             case str(text):
                 return text
             case dict(arguments):
                 return json.dumps(arguments, ensure_ascii=False)
-    return "{}"
+    return None

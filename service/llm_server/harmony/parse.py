@@ -8,16 +8,13 @@ its tokens is not even looked up.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
 from typing import TypeAlias
 
 from llm_server.events import Event, FinishReason, TokenLogprob
 from llm_server.harmony.arguments import Ending
-from llm_server.harmony.bodies import Answer, Body, Broken, Hidden, Ledger, Outcome, Preamble, Reasoning, Unlabelled
-from llm_server.harmony.calls import Call, Undeclared, WrappedCall
+from llm_server.harmony.bodies import Body, Ledger, Outcome, Unlabelled
 from llm_server.harmony.encoding import (
     CALL,
     CHANNEL,
@@ -28,31 +25,16 @@ from llm_server.harmony.encoding import (
     MESSAGE,
     RETURN,
     START,
-    token_bytes,
 )
-from llm_server.harmony.header import (
-    LONGEST_SECTION,
-    Header,
-    Heading,
-    Purpose,
-    is_clean,
-    read_header,
-    read_implied,
-    read_unfinished,
-)
+from llm_server.harmony.header import LONGEST_SECTION, Header, Heading, is_clean, read_header
+from llm_server.harmony.messages import FINAL, body_of
 from llm_server.harmony.names import ToolNames
 from llm_server.harmony.repairs import Repair
 from llm_server.harmony.text_markers import JOINTS, SPELLED, SPELLED_MARKERS, TextMarkers, spelled_at_end
+from llm_server.harmony.token_text import TokenText
+from llm_server.harmony.unfinished import read_implied, read_unfinished
 
 _ENDINGS = {END: Ending.END, CALL: Ending.CALL, RETURN: Ending.RETURN, END_OF_TEXT: Ending.RETURN}
-_FINAL = frozenset({Outcome.ANSWER, Outcome.CALL})
-_PLAIN_BODIES: Mapping[Purpose, type[Body]] = {
-    "reasoning": Reasoning,
-    "answer": Answer,
-    "preamble": Preamble,
-    "foreign": Hidden,
-    "broken": Broken,
-}
 _MARKERS = frozenset({*_ENDINGS, START, CHANNEL, CONSTRAIN, MESSAGE})
 _DECIDING = re.compile(r"[{>]")
 
@@ -75,8 +57,7 @@ class HarmonyParser:
         self.ended = False
         self.reasoning_tokens = 0
         self._ledger = Ledger(ToolNames(tools), new_call_id)
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._partial_character = False
+        self._text = TokenText()
         self._header: Header | None = Header()
         self._body: Body | None = None
         self._heading: Heading | None = None
@@ -89,6 +70,7 @@ class HarmonyParser:
         self._first = 0
         self._channel_tokens: dict[str, int] = {}
         self._over = False
+        self._finished = False
 
     @property
     def repairs(self) -> Sequence[Repair]:
@@ -110,8 +92,7 @@ class HarmonyParser:
         sink = self._sink
         if sink is None:
             return []
-        text = None if self._partial_character else _whole_text(token)
-        return sink(self._decode(token) if text is None else text, logprob)
+        return sink(self._text.decode(token), logprob)
 
     def finish(self, *, truncated: bool | None) -> list[Event]:
         """The stream has ended: close what is open. `truncated` says that the token limit cut it off.
@@ -119,6 +100,9 @@ class HarmonyParser:
         None, for a stream that may have lost its last token, decides by what is there: thoughts, headers and
         unfinished JSON were cut off, text and whole arguments were not.
         """
+        if self._finished:
+            return []
+        self._finished = True
         events = [*self._flush(), *self._settle_header(called=False)]
         cut = self._looks_cut() if truncated is None else truncated
         events += self._close_body(Ending.CUT if cut else Ending.STOPPED, self._ledger.position)
@@ -134,28 +118,21 @@ class HarmonyParser:
         if token not in _MARKERS:
             self._ledger.repair("stray_token")
             return []
-        if self._over or (self._is_deaf and token != START):
+        if self._over or (self._is_deaf and token not in (START, CHANNEL)):
             self._ledger.repair("after_turn")
             return []
         return [*self._flush(), *self._mark(token, self._ledger.position - 1)]
 
-    def _decode(self, token: int) -> str:
-        text = self._decoder.decode(token_bytes(token))
-        self._partial_character = bool(self._decoder.getstate()[0])
-        return text
-
     def _flush(self) -> list[Event]:
         """A marker or the end has come: what waited for more text is all there is."""
-        text = self._decoder.decode(b"", final=True) if self._partial_character else ""
-        self._partial_character = False
-        return [*self._take(text, None), *self._flush_held()]
+        return [*self._take(self._text.flush(), None), *self._flush_held()]
 
     def _flush_held(self) -> list[Event]:
         held, self._held = self._held, ""
         return self._body.take(held, None) if held and self._body is not None else []
 
     def _take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
-        return self._sink(text, logprob) if text and self._sink is not None else []
+        return self._sink(text, logprob) if (text or logprob) and self._sink is not None else []
 
     # Markers
 
@@ -221,6 +198,8 @@ class HarmonyParser:
     def _take_header(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
         """Collect header text, and decide wherever it may have come to its end without a marker."""
         header = self._header
+        if header is not None and not text:
+            header.pieces.append(("", logprob))
         while header is not None and text:
             count = _next_decision(text, LONGEST_SECTION - len(header.text))
             fragment, text = text[:count], text[count:]
@@ -236,18 +215,20 @@ class HarmonyParser:
         if text.endswith("{"):
             heading = read_implied(header.before(1), self._ledger.names)
             if heading is not None:
-                return [*self._open(heading, header), *self._take("{", header.pieces[-1][1])]
+                markers = JOINTS if header.is_unmarked else None
+                return [*self._open(heading, header, markers), *self._take("{", header.pieces[-1][1])]
         elif spelling := spelled_at_end(text):
             before = header.before(len(spelling))
-            if is_clean(before):
-                return self._read_spelled(spelling, header)
+            if all(map(is_clean, before.sections)):
+                return self._read_spelled(spelling, before)
         if len(text) >= LONGEST_SECTION:
             return self._open_unfinished(header, called=False)
         return None
 
     def _read_spelled(self, spelling: str, header: Header) -> list[Event]:
+        """`header` is what stands before the marker."""
         self._ledger.repair("spelled_marker")
-        header.trim(len(spelling))
+        self._header = header
         if SPELLED[spelling] == MESSAGE:
             return self._open_message(header, SPELLED_MARKERS)
         return self._mark(SPELLED[spelling], self._ledger.position)
@@ -262,10 +243,11 @@ class HarmonyParser:
 
     def _open_unfinished(self, header: Header, *, called: bool) -> list[Event]:
         heading, begin = read_unfinished(header, self._ledger.names, called=called)
-        stripped = header.channel is None and header.constrain is None and heading.purpose != "foreign"
-        events = self._open(heading, header, JOINTS if stripped else None)
+        markers = JOINTS if header.is_unmarked and heading.purpose != "foreign" else None
+        events = self._open(heading, header, markers)
         for text, logprob in header.pieces:
-            events += self._take(text[begin:], logprob)
+            if begin < len(text) or begin == 0:
+                events += self._take(text[begin:], logprob)
             begin = max(0, begin - len(text))
         return events
 
@@ -276,31 +258,13 @@ class HarmonyParser:
             self._ledger.repair("missing_start")
         for kind in heading.repairs:
             self._ledger.repair(kind)
-        body = self._body_of(heading)
+        body = body_of(heading, self._ledger, self._outcomes)
         self._header, self._body, self._heading, self._pending = None, body, heading, None
         if markers is not None:
             self._markers, self._sink = markers, self._take_marked
         else:
             self._sink = None if body.silent else body.take
         return body.open()
-
-    def _body_of(self, heading: Heading) -> Body:
-        """After a call nothing is said any more; further calls are possible."""
-        match heading.purpose:
-            case "answer" | "preamble" if Outcome.CALL in self._outcomes:
-                self._ledger.repair("after_turn")
-                return Hidden(self._ledger)
-            case "unlabelled":
-                return Unlabelled(self._ledger, wanted=not self._is_answered)
-            case "call":
-                thinking = heading.channel == "analysis" and not heading.typed
-                return Call(self._ledger, heading.tool, thinking=thinking)
-            case "wrapped_call":
-                return WrappedCall(self._ledger, heading.tool)
-            case "undeclared_call":
-                return Undeclared(self._ledger, heading.tool)
-            case _:
-                return _PLAIN_BODIES[heading.purpose](self._ledger)
 
     def _take_marked(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
         """Body text in which markers are written as text."""
@@ -350,12 +314,12 @@ class HarmonyParser:
 
     @property
     def _is_deaf(self) -> bool:
-        """The turn has ended, and only `<|start|>` could begin something."""
+        """The turn has ended, and only a new header could begin something."""
         return self._header is None and self._body is None
 
     @property
     def _is_answered(self) -> bool:
-        return bool(self._outcomes & _FINAL)
+        return bool(self._outcomes & FINAL)
 
     def _stop_reading(self, *, over: bool) -> None:
         self._header, self._body, self._sink, self._over = None, None, None, self._over or over
@@ -370,12 +334,13 @@ class HarmonyParser:
 
     def _looks_cut(self) -> bool:
         if self._body is not None:
-            return self._body.looks_cut
+            begun = self._heading is not None and self._heading.purpose in ("broken", "garbled")
+            return self._body.looks_cut and not (begun and self._is_answered)
         if self.ended or self._heading is None:
             return False
         if self._header is not None and self._header.started:
             return not self._is_answered
-        return self._heading.purpose in ("reasoning", "broken")
+        return self._heading.purpose in ("reasoning", "broken", "garbled")
 
     def _reason(self, cut: bool) -> FinishReason:
         cut = cut and not self.ended
@@ -384,15 +349,6 @@ class HarmonyParser:
         if Outcome.CALL in self._outcomes:
             return "tool_calls"
         return "length" if cut else "stop"
-
-
-@lru_cache(maxsize=65_536)
-def _whole_text(token: int) -> str | None:
-    """The token's text, or None if it is no whole number of characters."""
-    try:
-        return token_bytes(token).decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _next_decision(text: str, room: int) -> int:

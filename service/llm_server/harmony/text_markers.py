@@ -42,10 +42,11 @@ class TextMarkers:
         return text[:end], None, text[end:]
 
 
-def _beginnings(words: tuple[str, ...]) -> re.Pattern[str]:
-    """Matches at the end of a text that ends in the beginning of one of the words."""
-    begins = {word[:length] for word in words for length in range(1, len(word))}
-    return re.compile(f"(?:{'|'.join(re.escape(begin) for begin in sorted(begins, key=len, reverse=True))})\\Z")
+def _beginnings(words: tuple[str, ...], before: str = "") -> re.Pattern[str]:
+    """Matches at the end of a text that ends in the beginning of one of the words, with `before` in front of it."""
+    begins = {word[:length] for word in words for length in range(0 if before else 1, len(word))}
+    longest_first = sorted(begins, key=len, reverse=True)
+    return re.compile(rf"{before}(?:{'|'.join(map(re.escape, longest_first))})\Z")
 
 
 SPELLED_MARKERS: Final = TextMarkers(
@@ -53,8 +54,8 @@ SPELLED_MARKERS: Final = TextMarkers(
 )
 
 JOINTS: Final = TextMarkers(
-    re.compile(r"assistant(?=analysis|commentary|final| to=)"),
-    _beginnings(("assistantanalysis", "assistantcommentary", "assistantfinal", "assistant to=")),
+    re.compile(r"\s{0,8}assistant(?=analysis|commentary|final| to=)"),
+    _beginnings(("assistantanalysis", "assistantcommentary", "assistantfinal", "assistant to="), r"\s{0,8}"),
 )
 """`<|end|><|start|>assistant<|channel|>final<|message|>` leaves `assistantfinal` when its markers are lost."""
 

@@ -1,0 +1,116 @@
+"""Headers that never came to `<|message|>`: what their text turns out to be, and where in it a body begins.
+
+Either the marker was forgotten, or there were no markers at all, or the text is none of a header's. Knows the text of
+headers, and nothing of bodies or events.
+"""
+
+from __future__ import annotations
+
+import re
+
+from llm_server.harmony.header import (
+    CHANNELS,
+    Header,
+    Heading,
+    channel_in,
+    is_addressed,
+    is_clean,
+    is_foreign,
+    read_header,
+    without_assistant,
+)
+from llm_server.harmony.names import ToolNames
+
+_CHANNEL_FIRST = re.compile(rf"\s*({'|'.join(CHANNELS)})")
+_PROSE = {
+    "analysis": re.compile(r"\s+(?:of|is|and|for|on|in|shows)\b"),
+    "commentary": re.compile(r"\s*[a-z]"),
+    "final": re.compile(r"\s*[a-z]"),
+    "assistant": re.compile(r"[a-z\s]|$"),
+}
+"""What follows these words where they begin a text of their own: "finally, …", "analysis of …", "assistants are …"."""
+
+_COLON = re.compile(r"(?::(?=\s))?\s*")
+_TYPE = re.compile(r"[\s|:]*(?:json\b|code\b)?\s*")
+
+
+def read_implied(header: Header, names: ToolNames) -> Heading | None:
+    """Read a complete header that a JSON object follows with no `<|message|>` between, if it is one beyond doubt."""
+    if not all(is_clean(text) or text.strip() in names for text in header.sections):
+        return None
+    heading = read_header(header, names)
+    return heading.repaired("missing_message") if heading.purpose in ("call", "undeclared_call", "answer") else None
+
+
+def read_unfinished(header: Header, names: ToolNames, *, called: bool) -> tuple[Heading, int]:
+    """Read a header that a message's end, or too much text, came after instead of `<|message|>`.
+
+    Returns what its text is, and the index in the open section's text at which a body begins. `called` says that the
+    end was `<|call|>`, which after a header calls a tool without arguments.
+    """
+    if called and all(map(is_clean, header.sections)):
+        heading = read_header(header.before(0), names)
+        if heading.purpose in ("call", "undeclared_call"):
+            return heading.repaired("missing_message"), len(header.text)
+    if header.constrain is not None:
+        return _after_constrain(header)
+    return _in_role(header, names) if header.channel is None else _in_channel(header)
+
+
+def _after_constrain(header: Header) -> tuple[Heading, int]:
+    text = header.text
+    match channel_in(header.channel or ""):
+        case "final":
+            return Heading("answer", "final", repairs=("missing_message",)), _skip(_TYPE, text, 0)
+        case "analysis":
+            return Heading("reasoning", "analysis", repairs=("missing_message",)), len(text)
+        case channel:
+            return Heading("broken", channel, repairs=("missing_message",)), len(text)
+
+
+def _in_channel(header: Header) -> tuple[Heading, int]:
+    text = header.text
+    match = _CHANNEL_FIRST.match(text)
+    if match and match[1] == "analysis":
+        return Heading("reasoning", "analysis", repairs=("missing_message",)), match.end()
+    if match and match[1] == "final":
+        return Heading("answer", "final", repairs=("missing_message",)), _skip(_TYPE, text, match.end())
+    if match or any(channel.startswith(text.strip()) for channel in CHANNELS):
+        return Heading("broken", None, repairs=("missing_message",)), len(text)
+    return Heading("garbled", None, repairs=("unknown_channel", "unlabelled_text")), 0
+
+
+def _in_role(header: Header, names: ToolNames) -> tuple[Heading, int]:
+    """Text where a header should be: a header without markers, or text that belongs to no channel."""
+    text = header.text
+    if header.started and not header.joined and is_foreign(text, names):
+        return Heading("foreign", None, repairs=("foreign_role",)), len(text)
+    begin = without_assistant(text)
+    match = _CHANNEL_FIRST.match(text, begin)
+    if match and (header.started or text[:begin].strip() or not _PROSE[match[1]].match(text, match.end())):
+        return _stripped(match)
+    if is_addressed(text) or (header.started and "assistant".startswith(text.strip())):
+        return Heading("broken", None, repairs=("missing_message",)), len(text)
+    if not header.started and (not text[:begin].strip() or _PROSE["assistant"].match(text, begin)):
+        begin = 0
+    return Heading("unlabelled", None, repairs=("unlabelled_text",)), begin
+
+
+def _stripped(match: re.Match[str]) -> tuple[Heading, int]:
+    """A header whose markers were lost, with its body right behind it, perhaps after a colon."""
+    text, begin = match.string, _skip(_COLON, match.string, match.end())
+    match match[1]:
+        case "analysis":
+            return Heading("reasoning", "analysis", repairs=("stripped_markers",)), begin
+        case "final":
+            return Heading("answer", "final", repairs=("stripped_markers",)), begin
+        case _ if is_addressed(text[match.end() :]):
+            return Heading("broken", None, repairs=("stripped_markers",)), len(text)
+        case _:
+            return Heading("preamble", "commentary", repairs=("stripped_markers",)), begin
+
+
+def _skip(pattern: re.Pattern[str], text: str, start: int) -> int:
+    """The index at which `pattern`, which may match nothing, ends."""
+    match = pattern.match(text, start)
+    return match.end() if match else start
