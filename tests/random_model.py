@@ -16,7 +16,7 @@ WINDOW: Final = 128
 class RandomModel:
     """`model` is float32. Its weights are large, so that its answer depends on every token that attention can see."""
 
-    def __init__(self, *, layers: int = 4, seed: int = 1) -> None:
+    def __init__(self, *, layers: int = 2, seed: int = 1) -> None:
         self.model: Any = gpt_oss.Model(
             gpt_oss.ModelArgs(
                 num_hidden_layers=layers,

@@ -29,8 +29,8 @@ def softmax(logits: Numbers) -> Numbers:
 
 def kept(probabilities: Numbers, *, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) -> set[int]:
     """The ids that min-p, then top-k, then top-p leave over."""
-    order = [int(i) for i in np.argsort(-probabilities) if probabilities[i] >= min_p * probabilities.max()]
-    order = order[: top_k or None]
+    floor = min_p * probabilities.max()
+    order = [int(i) for i in np.argsort(-probabilities) if probabilities[i] >= floor][: top_k or None]
     total = probabilities[order].sum()
     mass = np.cumsum(probabilities[order]) / total
     return set(order[: int(np.searchsorted(mass, top_p - 1e-9)) + 1])

@@ -87,8 +87,6 @@ class EngineClient:
         self._heard = self._loop.time()
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        # Nothing is queued for an engine that is not there: the next one would run it for nobody.
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -131,9 +129,7 @@ class EngineClient:
             raise _unavailable("No engine is ready.")
         stream = _Stream(self, submission.request_id)
         self._streams[submission.request_id] = stream
-        if not self._send(submission):
-            del self._streams[submission.request_id]
-            raise _unavailable("The engine has just stopped.")
+        self._send(submission)
         try:
             await self._admission(stream, len(submission.prompt))
         except BaseException:
@@ -167,15 +163,11 @@ class EngineClient:
             case "not_ready":
                 return _unavailable("The engine is not ready.")
 
-    def _send(self, message: ToEngine) -> bool:
-        """Whether there is an engine to send it to. Never waits."""
-        try:
-            self._socket.send(self._encoder.encode([message]), zmq.DONTWAIT)
-        except zmq.Again:
-            return False
+    def _send(self, message: ToEngine) -> None:
+        """Never waits. Without an engine the message is kept for the next one."""
+        self._socket.send(self._encoder.encode([message]), zmq.DONTWAIT)
         # The descriptor signals changes, not states, and sending may have swallowed the signal of an incoming message.
         self._loop.call_soon(self._catch_up)
-        return True
 
     def _catch_up(self) -> None:
         """Take in everything that has happened on the socket."""
@@ -201,8 +193,16 @@ class EngineClient:
             except zmq.Again:
                 return
             self._heard = self._loop.time()
-            for message in self._decoder.decode(frame):
+            for message in self._decode(frame):
                 self._take(message)
+
+    def _decode(self, frame: bytes) -> list[FromEngine]:
+        try:
+            return self._decoder.decode(frame)
+        except msgspec.MsgspecError as error:
+            # Its text names types and places, never values.
+            logger.error("the engine sent a frame that is none of ours: %s", error)
+            return []
 
     def _take(self, message: FromEngine) -> None:
         match message:
@@ -222,7 +222,7 @@ class EngineClient:
         self._announce()
 
     def _lose(self, reason: str) -> None:
-        """No engine runs what was submitted so far."""
+        """No engine is to run what was submitted so far, be it stuck, or started later and handed what was kept."""
         self._status = None
         self._announce()
         streams, self._streams = self._streams, {}
@@ -238,9 +238,7 @@ class EngineClient:
     def _tick(self) -> None:
         self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
         self._catch_up()
-        if self._status is None:
-            self._send(Hello())
-        elif self._loop.time() - self._heard > self._stall_seconds:
+        if self._status is not None and self._loop.time() - self._heard > self._stall_seconds:
             logger.error("the engine has said nothing for %.0f s", self._loop.time() - self._heard)
             self._lose("The engine does not answer.")
 

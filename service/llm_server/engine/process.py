@@ -42,7 +42,8 @@ class WarmDecoder(Decoder, Protocol):
 Load: TypeAlias = Callable[[Settings], tuple[WarmDecoder, ModelInfo]]
 
 
-def main() -> None:
+def main(load: Load | None = None) -> None:
+    """Run an engine as the settings say; `load` stands in for loading their model."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     try:
@@ -50,7 +51,7 @@ def main() -> None:
     except SettingsError as error:
         exit_on_error(error)
     configure_logging(settings.log_level, "engine")
-    serve(settings, load_batch)
+    serve(settings, load or load_batch)
 
 
 def serve(settings: Settings, load: Load) -> None:
