@@ -37,10 +37,8 @@ from llm_server.model_source import HubRepo
 logger = logging.getLogger(__name__)
 
 WANTED: Final = ["model*.safetensors", "model.safetensors.index.json", "config.json"]
-"""No tokenizer, whose vocabulary the server has itself, and no code."""
-
-UNWANTED: Final = ["*/*"]
-"""Patterns match across folders, and OpenAI's repository has the same weights twice more in some."""
+"""No tokenizer, whose vocabulary the server has itself, no code, and nothing from subfolders: OpenAI's repository has
+its weights twice more there."""
 
 _SILENT: Final = partial(tqdm, disable=True)
 _WAIT_AT_MOST: Final = 60.0
@@ -139,7 +137,7 @@ def _altered(repo: HubRepo, hub: Hub, folder: Path) -> list[str]:
 
 
 def _snapshot(repo: HubRepo, hub: Hub, **options: Any) -> Any:
-    common: dict[str, Any] = {"allow_patterns": WANTED, "ignore_patterns": UNWANTED, "tqdm_class": Progress}
+    common: dict[str, Any] = {"allow_patterns": WANTED, "tqdm_class": Progress}
     return snapshot_download(
         repo.repo_id,
         revision=repo.revision,

@@ -107,9 +107,7 @@ class Settings(BaseSettings):
     ] = ()
     state_dir: Annotated[
         Path,
-        Field(
-            validate_default=True, description="Folder for the engine's socket and other state, made with mode 0700."
-        ),
+        Field(description="Folder for the engine's socket and other state, made with mode 0700."),
     ] = Path("~/.local/state/llm-server")
 
     engine_address: Annotated[

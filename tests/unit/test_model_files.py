@@ -119,8 +119,15 @@ def test_two_builds_in_one_folder_are_refused(tmp_path: Path) -> None:
     assert "mixes two builds" in str(_fault(write(tmp_path, two_shards() | one_file())))
 
 
+OVERLAPPING = {name: {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]} for name in ("a", "b")}
+
+
 def _header_changed(**changes: Any) -> bytes:
     header = {"model.norm.weight": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]} | changes}
+    return _file(header)
+
+
+def _file(header: dict[str, Any]) -> bytes:
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + bytes(16)
 
@@ -148,6 +155,7 @@ WHOLE = one_file()["model.safetensors"]
         _header_changed(data_offsets=[0, 10**15]),
         _header_changed(data_offsets=[8, 16]),
         _header_changed(data_offsets=None),
+        _file(OVERLAPPING),
         bytes(4096),
     ],
 )
