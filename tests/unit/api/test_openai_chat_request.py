@@ -17,6 +17,7 @@ from llm_server.conversation import (
     Sampling,
     Tool,
     ToolCall,
+    ToolChoice,
     ToolResult,
     UserText,
 )
@@ -92,7 +93,7 @@ def test_deprecated_function_messages_are_calls_and_results() -> None:
     ]
     asked = generation(messages=messages, functions=[CLOCK, WEATHER], function_call={"name": "clock"})
     assert asked.conversation.items[1:] == (ToolCall("", "clock", "{}"), ToolResult("", "clock", "noon"))
-    assert asked.conversation.tools == (Tool("clock"),)
+    assert asked.tool_choice == ToolChoice("required", frozenset({"clock"}))
 
 
 def test_reasoning_that_comes_back_is_dropped() -> None:
@@ -122,32 +123,73 @@ def test_tools_in_order_and_kinds_that_are_not_functions_left_out() -> None:
     )
 
 
+CLOCK_ALONE = frozenset({"clock"})
+NAMED_CLOCK = {"type": "function", "function": {"name": "clock"}}
+
+
 @pytest.mark.parametrize(
-    ("choice", "offered"),
+    ("choice", "expected"),
     [
-        (None, ["get_weather", "clock"]),
-        ("auto", ["get_weather", "clock"]),
-        ("required", ["get_weather", "clock"]),
-        ("none", []),
-        ({"type": "function", "function": {"name": "clock"}}, ["clock"]),
+        (None, ToolChoice()),
+        ("auto", ToolChoice()),
+        ("required", ToolChoice("required")),
+        ("none", ToolChoice("none")),
+        (NAMED_CLOCK, ToolChoice("required", CLOCK_ALONE)),
         (
-            {
-                "type": "allowed_tools",
-                "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "clock"}}]},
-            },
-            ["clock"],
+            {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [NAMED_CLOCK]}},
+            ToolChoice("auto", CLOCK_ALONE),
+        ),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [NAMED_CLOCK]}},
+            ToolChoice("required", CLOCK_ALONE),
         ),
     ],
 )
-def test_tool_choice_decides_what_is_offered(choice: Any, offered: list[str]) -> None:
-    assert [tool.name for tool in generation(tools=TOOLS, tool_choice=choice).conversation.tools] == offered
+def test_a_tool_choice_leaves_the_prompt_alone_unless_it_is_none(choice: Any, expected: ToolChoice) -> None:
+    asked = generation(tools=TOOLS, tool_choice=choice)
+    assert asked.tool_choice == expected
+    offered = [tool.name for tool in asked.conversation.tools]
+    assert offered == ([] if choice == "none" else ["get_weather", "clock"])
 
 
-@pytest.mark.parametrize("choice", [None, "auto", "none", {"name": "clock"}])
-def test_the_deprecated_function_choice(choice: Any) -> None:
-    offered = [tool.name for tool in generation(functions=[WEATHER, CLOCK], function_call=choice).conversation.tools]
-    expected = {"none": [], "auto": ["get_weather", "clock"]}
-    assert offered == (["clock"] if isinstance(choice, dict) else expected[choice or "auto"])
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        (None, ToolChoice()),
+        ("auto", ToolChoice()),
+        ("none", ToolChoice("none")),
+        ({"name": "clock"}, ToolChoice("required", CLOCK_ALONE)),
+    ],
+)
+def test_the_deprecated_function_choice(choice: Any, expected: ToolChoice) -> None:
+    assert generation(functions=[WEATHER, CLOCK], function_call=choice).tool_choice == expected
+
+
+def test_one_call_at_a_time_if_the_caller_says_so() -> None:
+    assert not generation(tools=TOOLS, parallel_tool_calls=False).tool_choice.parallel
+
+
+def test_what_is_required_must_be_declared() -> None:
+    with pytest.raises(BadRequest, match="required"):
+        generation(tool_choice="required")
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "schema"),
+    [
+        (None, None),
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, {"type": "object"}),
+        ({"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "array"}}}, {"type": "array"}),
+    ],
+)
+def test_a_response_format_is_the_answers_schema(asked_for: Any, schema: Any) -> None:
+    assert generation(response_format=asked_for).answer_schema == schema
+
+
+def test_strict_functions_stay_strict() -> None:
+    strict = {"type": "function", "function": {"name": "f", "strict": True, "parameters": {"type": "object"}}}
+    assert generation(tools=[strict]).conversation.tools == (Tool("f", "", {"type": "object"}, strict=True),)
 
 
 def test_sampling_defaults_leave_the_distribution_alone() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from llm_server.api.openai_chat.schema import ChatRequest, Function, Message, Part, ResponseFormat, ToolChoice, is_name
+from llm_server.api.openai_chat import schema as wire
+from llm_server.api.openai_chat.schema import ChatRequest, Function, Message, Part, ResponseFormat, is_name
 from llm_server.api.reasoning import reasoning_effort
 from llm_server.conversation import (
     AssistantText,
@@ -19,6 +20,8 @@ from llm_server.conversation import (
     Sampling,
     Tool,
     ToolCall,
+    ToolChoice,
+    ToolMode,
     ToolResult,
     UserText,
 )
@@ -63,6 +66,8 @@ def to_generations(request: ChatRequest) -> list[GenerationRequest]:
         _sampling(request),
         request.max_completion_tokens or request.max_tokens,
         tuple(request.stop or ()),
+        _tool_choice(request),
+        _answer_schema(request.response_format),
     )
     return [_nth(first, index) for index in range(request.n or 1)]
 
@@ -155,15 +160,37 @@ def _part(part: Part, place: str) -> str:
 
 
 def _tools(request: ChatRequest) -> tuple[Tool, ...]:
-    """The tools that the model may call. That it must call one is not enforced; what it may not call is not shown."""
-    deprecated = calls_functions(request)
-    choice, field = (request.function_call, "function_call") if deprecated else (request.tool_choice, "tool_choice")
-    declared = _declared(request)
-    names = {function.name for function in declared}
-    allowed = _allowed(choice, names)
-    if not allowed <= names:
+    """The tools that the model is told of: none when it may call none."""
+    choice, _ = _chosen(request)
+    return () if choice and choice.type == "none" else tuple(_tool(function) for function in _declared(request))
+
+
+def _tool_choice(request: ChatRequest) -> ToolChoice:
+    choice, field = _chosen(request)
+    names = _allowed(choice)
+    if names is not None and not names <= {function.name for function in _declared(request)}:
         raise BadRequest(f"'{field}' names a tool that is not declared.", param=field)
-    return tuple(_tool(function) for function in declared if function.name in allowed)
+    if choice and choice.type == "required" and not _declared(request):
+        raise BadRequest(f"'{field}' requires a call, and no tool is declared.", param=field)
+    return ToolChoice(_mode(choice), names, parallel=request.parallel_tool_calls is not False)
+
+
+def _chosen(request: ChatRequest) -> tuple[wire.ToolChoice | None, str]:
+    """The caller's choice, and the field it came in."""
+    if calls_functions(request):
+        return request.function_call, "function_call"
+    return request.tool_choice, "tool_choice"
+
+
+def _mode(choice: wire.ToolChoice | None) -> ToolMode:
+    match choice:
+        case wire.ToolChoice(type="required" | "function"):
+            return "required"
+        case wire.ToolChoice(type="allowed_tools", allowed_tools=subset) if subset and subset.mode == "required":
+            return "required"
+        case wire.ToolChoice(type="none"):
+            return "none"
+    return "auto"
 
 
 def _declared(request: ChatRequest) -> list[Function]:
@@ -172,23 +199,30 @@ def _declared(request: ChatRequest) -> list[Function]:
     return [tool.function for tool in request.tools or () if tool.type == "function" and tool.function]
 
 
-def _allowed(choice: ToolChoice | None, declared: set[str]) -> set[str]:
+def _allowed(choice: wire.ToolChoice | None) -> frozenset[str] | None:
     match choice:
-        case ToolChoice(type="none"):
-            return set()
-        case ToolChoice(type="function", function=named) if named:
-            return {named.name}
-        case ToolChoice(type="allowed_tools", allowed_tools=subset) if subset:
-            return {tool.function.name for tool in subset.tools if tool.function}
-    return declared
+        case wire.ToolChoice(type="function", function=named) if named:
+            return frozenset({named.name})
+        case wire.ToolChoice(type="allowed_tools", allowed_tools=subset) if subset:
+            return frozenset(tool.function.name for tool in subset.tools if tool.function)
+    return None
 
 
 def _tool(function: Function) -> Tool:
-    return Tool(function.name, function.description or "", function.parameters)
+    return Tool(function.name, function.description or "", function.parameters, strict=bool(function.strict))
+
+
+def _answer_schema(asked: ResponseFormat | None) -> Mapping[str, Any] | None:
+    match asked:
+        case ResponseFormat(type="json_schema", json_schema=schema) if schema:
+            return schema.schema_
+        case ResponseFormat(type="json_object"):
+            return {"type": "object"}
+    return None
 
 
 def _format(asked: ResponseFormat | None) -> str:
-    """Harmony's section for structured output. It asks; nothing enforces it here."""
+    """Harmony's section for structured output, so that the model knows what the grammar will hold it to."""
     match asked:
         case ResponseFormat(type="json_schema", json_schema=schema) if schema:
             comment = "".join(f"// {line}\n" for line in (schema.description or "").splitlines())

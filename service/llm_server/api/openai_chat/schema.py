@@ -87,6 +87,7 @@ class Function(Wire):
     name: Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
+    strict: bool | None = None
 
 
 class Tool(Wire):
@@ -186,6 +187,7 @@ class ChatRequest(Wire):
     tool_choice: Annotated[ToolChoice | None, BeforeValidator(_tool_choice)] = None
     functions: Annotated[list[Function] | None, Field(max_length=MAX_TOOLS)] = None
     function_call: Annotated[ToolChoice | None, BeforeValidator(_function_choice)] = None
+    parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
 
     reasoning_effort: Effort | None = None
