@@ -170,7 +170,7 @@ def test_one_call_at_a_time_if_the_caller_says_so() -> None:
 
 
 def test_what_is_required_must_be_declared() -> None:
-    with pytest.raises(BadRequest, match="required"):
+    with pytest.raises(BadRequest, match="requires a call"):
         generation(tool_choice="required")
 
 
