@@ -420,7 +420,7 @@ def test_fields_that_do_not_matter_here_are_ignored() -> None:
             store=True,
             service_tier="auto",
             prediction={"type": "content", "content": "x"},
-            parallel_tool_calls=False,
+            parallel_tool_calls=True,
             ignore_eos=True,
             stream_options={"include_usage": True, "continuous_usage_stats": True},
             prompt_cache_key="k",
