@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 from llm_server.harmony.repairs import RepairKind
@@ -113,7 +113,7 @@ class ArgumentReader:
         self._held_space = ""
         self._scanner = JsonScanner()
         self._parts: list[str] = []
-        self._wrappings = _wrappings(tool) if tool else frozenset()
+        self._wrappings = _wrappings(tool) if tool else ()
 
     @property
     def begins_json(self) -> bool | None:
@@ -206,7 +206,7 @@ class ArgumentReader:
         compact = _SPACE.sub("", text[:LONGEST_LEAD])
         if len(text) <= LONGEST_LEAD and any(wrapping.startswith(compact) for wrapping in self._wrappings):
             return ""
-        if any(compact.startswith(wrapping) for wrapping in self._wrappings):
+        if compact.startswith(self._wrappings):
             self.repairs.add("wrapped_call")
             return self._begin_json(text[text.index("{", 1) :])
         return self._begin_json(text)
@@ -238,9 +238,10 @@ class ArgumentReader:
             self.repairs.add("text_around_arguments")
 
 
-def _wrappings(tool: str) -> Collection[str]:
+@lru_cache(maxsize=256)
+def _wrappings(tool: str) -> tuple[str, ...]:
     """The ways in which a call can wrap its own arguments, without white space."""
-    return frozenset(
+    return tuple(
         f'{{"{key}":"{name}","{arguments}":{{'
         for key in ("name", "tool", "tool_name", "function", "recipient_name")
         for name in (tool, f"functions.{tool}")

@@ -57,7 +57,7 @@ class Header:
 
     `started`: `<|start|>` was seen. `joined`: its markers were lost, only their text is there. `channel`, `constrain`:
     the sections' texts, None while not opened. `inherited`: the channel section that another one replaced. `pieces`:
-    the text of the open section as it came.
+    the text of the open section as it came, `length` its characters.
     """
 
     started: bool = False
@@ -67,6 +67,7 @@ class Header:
     constrain: str | None = field(default=None, repr=False)
     inherited: str = field(default="", repr=False)
     pieces: list[tuple[str, TokenLogprob | None]] = field(default_factory=list, repr=False)
+    length: int = 0
 
     @property
     def text(self) -> str:
@@ -89,6 +90,10 @@ class Header:
         closed = (self.role, self.channel, self.constrain)
         return tuple(text for text in (*closed, self.text) if text)
 
+    def add(self, text: str, logprob: TokenLogprob | None) -> None:
+        self.pieces.append((text, logprob))
+        self.length += len(text)
+
     def open_channel(self) -> None:
         self.complete()
         if self.channel and self.channel.strip():
@@ -101,7 +106,7 @@ class Header:
 
     def complete(self) -> None:
         """Close the open section."""
-        text, self.pieces = self.text, []
+        text, self.pieces, self.length = self.text, [], 0
         if self.constrain is not None:
             self.constrain += text
         elif self.channel is not None:

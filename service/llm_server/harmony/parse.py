@@ -15,6 +15,7 @@ from typing import TypeAlias
 from llm_server.events import Event, FinishReason, TokenLogprob
 from llm_server.harmony.arguments import Ending
 from llm_server.harmony.bodies import Body, Ledger, Outcome, Unlabelled
+from llm_server.harmony.dispatch import FINAL, body_of
 from llm_server.harmony.encoding import (
     CALL,
     CHANNEL,
@@ -27,7 +28,6 @@ from llm_server.harmony.encoding import (
     START,
 )
 from llm_server.harmony.header import LONGEST_SECTION, Header, Heading, is_clean, read_header
-from llm_server.harmony.messages import FINAL, body_of
 from llm_server.harmony.names import ToolNames
 from llm_server.harmony.repairs import Repair
 from llm_server.harmony.text_markers import JOINTS, SPELLED, SPELLED_MARKERS, TextMarkers, spelled_at_end
@@ -37,6 +37,7 @@ from llm_server.harmony.unfinished import read_implied, read_unfinished
 _ENDINGS = {END: Ending.END, CALL: Ending.CALL, RETURN: Ending.RETURN, END_OF_TEXT: Ending.RETURN}
 _MARKERS = frozenset({*_ENDINGS, START, CHANNEL, CONSTRAIN, MESSAGE})
 _DECIDING = re.compile(r"[{>]")
+"""Where a header may have come to its end without a marker: before JSON, or after a marker in characters."""
 
 Sink: TypeAlias = Callable[[str, TokenLogprob | None], list[Event]]
 
@@ -198,15 +199,17 @@ class HarmonyParser:
     def _take_header(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
         """Collect header text, and decide wherever it may have come to its end without a marker."""
         header = self._header
-        if header is not None and not text:
-            header.pieces.append(("", logprob))
-        while header is not None and text:
-            count = _next_decision(text, LONGEST_SECTION - len(header.text))
-            fragment, text = text[:count], text[count:]
-            header.pieces.append((fragment, None if text else logprob))
-            events = self._decide(header)
-            if events is not None:
-                return [*events, *self._take(text, logprob)]
+        while header is not None:
+            match = _DECIDING.search(text)
+            end = min(match.end() if match else len(text), LONGEST_SECTION - header.length)
+            fragment, text = text[:end], text[end:]
+            header.add(fragment, None if text else logprob)
+            if match or header.length >= LONGEST_SECTION:
+                events = self._decide(header)
+                if events is not None:
+                    return [*events, *self._take(text, logprob)]
+            if not text:
+                break
         return []
 
     def _decide(self, header: Header) -> list[Event] | None:
@@ -349,9 +352,3 @@ class HarmonyParser:
         if Outcome.CALL in self._outcomes:
             return "tool_calls"
         return "length" if cut else "stop"
-
-
-def _next_decision(text: str, room: int) -> int:
-    """How many characters may be added to a header before it has to be looked at."""
-    match = _DECIDING.search(text)
-    return min(match.end() if match else len(text), room)

@@ -1,0 +1,54 @@
+"""Which body a heading announces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Final
+
+from llm_server.harmony.bodies import (
+    Answer,
+    Body,
+    Broken,
+    Garbled,
+    Hidden,
+    Ledger,
+    Outcome,
+    Preamble,
+    Reasoning,
+    Unlabelled,
+)
+from llm_server.harmony.calls import Call, UndeclaredCall
+from llm_server.harmony.header import Heading, Purpose
+
+FINAL: Final = frozenset({Outcome.ANSWER, Outcome.CALL})
+"""What a turn is about. After one of these, text of no channel is not wanted any more."""
+
+_PLAIN: Final[Mapping[Purpose, type[Body]]] = {
+    "reasoning": Reasoning,
+    "answer": Answer,
+    "preamble": Preamble,
+    "foreign": Hidden,
+    "broken": Broken,
+}
+
+
+def body_of(heading: Heading, ledger: Ledger, outcomes: Set[Outcome]) -> Body:
+    """The body for a message, after messages with these outcomes.
+
+    After a call nothing is said any more, since its result is not known yet; further calls are possible.
+    """
+    match heading.purpose:
+        case "answer" | "preamble" if Outcome.CALL in outcomes:
+            ledger.repair("after_turn")
+            return Hidden(ledger)
+        case "unlabelled":
+            return Unlabelled(ledger, wanted=not outcomes & FINAL)
+        case "garbled":
+            return Garbled(ledger, wanted=not outcomes & FINAL)
+        case "call":
+            otherwise = _PLAIN[heading.otherwise](ledger) if heading.otherwise else None
+            return Call(ledger, heading.tool, otherwise=otherwise)
+        case "undeclared_call":
+            return UndeclaredCall(ledger, heading.tool)
+        case plain:
+            return _PLAIN[plain](ledger)
