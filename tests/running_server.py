@@ -33,6 +33,10 @@ class RunningServer:
         return self.log_path.read_text()
 
     @property
+    def end_of_log(self) -> str:
+        return self.log[-3000:]
+
+    @property
     def port(self) -> int:
         return int(self.base_url.rpartition(":")[2])
 
@@ -72,7 +76,7 @@ class RunningServer:
             return self.process.poll() is not None or self.answers("/readyz")
 
         wait_until(ready_or_ended, seconds=START_SECONDS)
-        assert self.process.poll() is None, self.log
+        assert self.process.poll() is None, self.end_of_log
 
     def wait(self) -> int:
         """The exit code."""

@@ -18,7 +18,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         running.wait_until_ready()
         yield running
         running.process.terminate()
-        assert running.wait() == 0, running.log
+        assert running.wait() == 0, running.end_of_log
 
 
 @pytest.fixture

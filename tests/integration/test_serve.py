@@ -20,15 +20,15 @@ from running_server import RunningServer, StartServer, launched
 
 UVICORN = ("-m", "uvicorn", "llm_server.server:app", "--port", "{port}")
 
-STOP_TOKENS = (200002, 200007, 200012)
-"""<|return|>, <|end|> and <|call|>: a model that may say none of them generates until it is at its limit."""
+DIGIT_ONE = 16
+"""A model that prefers this token to all others never ends its turn: it generates until it is at its limit."""
 
 
 def endless_request(max_tokens: int) -> dict[str, Any]:
     return {
         "model": "gpt-oss-20b",
         "messages": [{"role": "user", "content": "Count to 5"}],
-        "logit_bias": {str(token): -100 for token in STOP_TOKENS},
+        "logit_bias": {str(DIGIT_ONE): 100},
         "max_tokens": max_tokens,
         "stream": True,
     }
@@ -39,7 +39,7 @@ def stream(server: RunningServer, max_tokens: int) -> Iterator[Iterator[str]]:
     """The data of the events of a stream that has begun."""
     url = server.base_url + "/v1/chat/completions"
     with httpx2.stream("POST", url, json=endless_request(max_tokens), timeout=60) as response:
-        assert response.status_code == 200
+        assert response.status_code == 200, (response.read(), server.end_of_log)
         events = (line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: "))
         assert "role" in next(events)
         yield events
