@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         folder = _folder(options.model)
-        results = _measured(folder, options)
+        with _ending_on_sigterm():
+            results = _measured(folder, options)
     except (SettingsError, ModelError, BenchError) as error:
         exit_on_error(error)
     measured = report(folder, options.streams, options.tokens, options.repeats, results)
@@ -72,6 +74,16 @@ def _folder(model: str | None) -> Path:
             return path
         case HubRepo():
             return fetch_model(choice.source)
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """As on Ctrl-C, so that no system is left running."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _measured(folder: Path, options: argparse.Namespace) -> dict[str, list[Measurement]]:

@@ -15,6 +15,9 @@ TASK: Final = "Count to 30."
 STORY: Final = "Write a story of two thousand words about a lighthouse keeper."
 """Answers that are longer than what is measured; the embedded model knows only the first."""
 
+WARM_UP_TOKENS: Final = 16
+"""Enough for every kernel of this batch size to be compiled, reading and decoding."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -75,8 +78,7 @@ def measure(system: System, streams: int, *, max_tokens: int, repeats: int, task
     The time to the first token is that of an answer of one token, which every system ends in the same way: what a
     server shows of longer ones, and when, depends on the channels that the model chooses to write in.
     """
-    system.answer(questions(streams, 0, task), max_tokens)
-    system.answer(questions(streams, 0, task), 1)
+    system.answer(questions(streams, 0, task), min(max_tokens, WARM_UP_TOKENS))
     runs = [system.answer(questions(streams, 1 + run, task), max_tokens) for run in range(repeats)]
     firsts = [system.answer(questions(streams, 1001 + run, task), 1) for run in range(repeats)]
     answers = [answer for run in runs for answer in run]
