@@ -107,10 +107,10 @@ def test_gunicorn_itself_is_replaced(resilient: RunningServer) -> None:
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_streams_finish_before_the_server_ends(start_server: StartServer, signum: signal.Signals) -> None:
     """SIGINT is sent as a terminal sends it: to the whole process group."""
-    server = start_server()
+    server = start_server(LLM_SHUTDOWN_TIMEOUT="300")
     server.wait_until_ready()
     children = server.children()
-    with stream(server, 600) as events:
+    with stream(server, 300) as events:
         send = os.killpg if signum == signal.SIGINT else os.kill
         send(server.process.pid, signum)
         wait_until(server.refuses_connections)
