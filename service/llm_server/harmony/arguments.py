@@ -110,7 +110,7 @@ class ArgumentReader:
         self.repairs: set[RepairKind] = set()
         self._state = _State.LEAD
         self._lead = ""
-        self._held_space = ""
+        self._held_space: list[str] = []
         self._scanner = JsonScanner()
         self._parts: list[str] = []
         self._wrappings = _wrappings(tool) if tool else ()
@@ -228,10 +228,13 @@ class ArgumentReader:
 
     def _take_text(self, text: str) -> str:
         """White space is held back until something follows it."""
-        text = self._held_space + text
         passed = text.rstrip()
-        self._held_space = text[len(passed) :]
-        return passed
+        if not passed:
+            self._held_space.append(text)
+            return ""
+        shown = "".join((*self._held_space, passed))
+        self._held_space = [text[len(passed) :]]
+        return shown
 
     def _take_rest(self, text: str) -> None:
         if "wrapped_call" not in self.repairs and not text.isspace() and text:

@@ -329,8 +329,8 @@ class HarmonyParser:
 
     def _account(self, channel: str, last: int) -> int:
         """Count the tokens since the last message for this channel, up to the index `last`."""
-        tokens = last + 1 - self._first
-        self._first = last + 1
+        tokens = max(0, last + 1 - self._first)
+        self._first += tokens
         if tokens:
             self._channel_tokens[channel] = self._channel_tokens.get(channel, 0) + tokens
         return tokens
