@@ -1,0 +1,119 @@
+"""Guarded decoding: which tokens a row may choose next, by the grammar of its request.
+
+Grammars are compiled on a thread of their own, so a large one holds up nobody's decode step. The mask is a plain array
+that works on every backend (llguidance's own kernel is for Metal alone), and it is computed on the host while the
+device runs the forward pass. Knows grammars and token ids; what the grammars describe is their author's business.
+"""
+
+# mypy: allow-untyped-calls
+# (mx.async_eval has no annotations)
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, cast
+
+import mlx.core as mx
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer
+
+_GRAMMARS: Final = 64
+_MASKS: Final = 256
+"""Most masks come again and again: free text has one, and so has each place of a header. 200 kB each."""
+
+_log = logging.getLogger(__name__)
+
+
+class Masks:
+    """Bit masks as boolean arrays (vocabulary,) on the device, the most recently used ones kept."""
+
+    def __init__(self, vocabulary: int) -> None:
+        self._vocabulary = vocabulary
+        self._arrays: OrderedDict[bytes, mx.array] = OrderedDict()
+
+    def array(self, bits: bytes) -> mx.array:
+        if (known := self._arrays.get(bits)) is not None:
+            self._arrays.move_to_end(bits)
+            return known
+        unpacked = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")[: self._vocabulary]
+        array = self._arrays[bits] = mx.array(unpacked.view(np.bool_))
+        if len(self._arrays) > _MASKS:
+            self._arrays.popitem(last=False)
+        return array
+
+
+class Guard:
+    """One row's place in its grammar."""
+
+    def __init__(self, matcher: LLMatcher, masks: Masks) -> None:
+        self._matcher = matcher
+        self._masks = masks
+        self._at_start = True
+
+    def allowed(self, last: int) -> mx.array | None:
+        """The tokens (vocabulary,) that may follow `last`, or None where the grammar has nothing more to say.
+
+        The first `last` is the prompt's, which the grammar knows nothing of. A grammar that fails, by a limit of its
+        own, leaves the row unguarded rather than the request unanswered: the parser takes whatever comes.
+        """
+        if not self._at_start and not self._matcher.consume_token(last):
+            _log.warning("a grammar gave up: %s", self._matcher.stop_reason())
+        self._at_start = False
+        if self._matcher.is_stopped():
+            return None
+        return self._masks.array(self._matcher.compute_bitmask())
+
+
+class Grammars:
+    """Compiles grammars (Lark text) against one tokenizer; the most recently used ones are kept compiled."""
+
+    def __init__(self, tokenizer: Callable[[], LLTokenizer], vocabulary: int) -> None:
+        self._compiler = ThreadPoolExecutor(1, "grammar")
+        self._tokenizer = self._compiler.submit(tokenizer)
+        self._masks = Masks(vocabulary)
+        self._compiled: OrderedDict[str, Future[LLMatcher]] = OrderedDict()
+
+    def prepare(self, grammar: str) -> Future[LLMatcher]:
+        """Start to compile; done at once if this grammar is known."""
+        if (known := self._compiled.get(grammar)) is not None:
+            self._compiled.move_to_end(grammar)
+            return known
+        future = self._compiled[grammar] = self._compiler.submit(self._compile, grammar)
+        if len(self._compiled) > _GRAMMARS:
+            self._compiled.popitem(last=False)
+        return future
+
+    def guard(self, grammar: str) -> Guard:
+        """A guard at the grammar's start.
+
+        Raises:
+            ValueError: it is no grammar.
+        """
+        return Guard(self.prepare(grammar).result().deep_copy(), self._masks)
+
+    def _compile(self, grammar: str) -> LLMatcher:
+        matcher = LLMatcher(self._tokenizer.result(), LLMatcher.grammar_from_lark(grammar), log_level=0)
+        if matcher.is_error():
+            # The library's message quotes the grammar, which holds a caller's schema.
+            raise ValueError("The request's grammar can not be compiled.")
+        return matcher
+
+
+def masked(logits: mx.array, inputs: mx.array, guards: list[Guard | None]) -> mx.array:
+    """Logits (rows, vocabulary) without what the rows' guards forbid, given each row's latest token (rows,).
+
+    Waits for those tokens, after the device was given the forward pass to work on.
+    """
+    if not any(guards):
+        return logits
+    mx.async_eval(logits)
+    latest = cast(list[int], inputs.tolist())
+    masks = [None if guard is None else guard.allowed(token) for guard, token in zip(guards, latest, strict=True)]
+    if not any(mask is not None for mask in masks):
+        return logits
+    everything = mx.ones(logits.shape[-1], dtype=mx.bool_)
+    allowed = mx.stack([everything if mask is None else mask for mask in masks])
+    return mx.where(allowed, logits, mx.array(-mx.inf, dtype=logits.dtype))
