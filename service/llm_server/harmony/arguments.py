@@ -116,13 +116,6 @@ class ArgumentReader:
         self._wrappings = _wrappings(tool) if tool else ()
 
     @property
-    def begins_json(self) -> bool | None:
-        """Whether the text begins with a JSON object; None as long as there is only white space."""
-        if self._state is _State.LEAD:
-            return None if not self._lead or _OBJECT_MAY_BEGIN.match(self._lead) else False
-        return self._state in (_State.JSON, _State.OVER)
-
-    @property
     def looks_cut(self) -> bool:
         """Whether the text so far is most likely not all that the model had to say."""
         if self._state is _State.LEAD:
@@ -258,3 +251,11 @@ def _may_be_remark(lead: str) -> bool:
         return False
     lines = [line.lstrip() for line in lead.split("\n") if not line.isspace() and line]
     return len(lines) == 1 or (len(lines) == 2 and lines[1].startswith("`"))
+
+
+def begins_json_object(text: str) -> bool | None:
+    """Whether the text, white space at its start aside, begins as a JSON object; None if it is too short to say."""
+    text = text.lstrip()
+    if _OBJECT_BEGINS.match(text):
+        return True
+    return None if not text or _OBJECT_MAY_BEGIN.fullmatch(text) else False

@@ -12,72 +12,35 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from llm_server.events import BlockDelta, BlockStop, Event, TokenLogprob
-from llm_server.harmony.arguments import ArgumentReader, Ending
-from llm_server.harmony.bodies import LONGEST_HELD, Body, Ledger, Outcome
+from llm_server.harmony.arguments import ArgumentReader, Ending, begins_json_object
+from llm_server.harmony.bodies import LONGEST_HELD, Body, Ledger, Outcome, Preamble, Reasoning
 from llm_server.harmony.names import is_wrapper
 
 
 class Call(Body):
-    """A call of a declared tool. Its arguments are passed on as they come.
+    """A call of a declared tool. Its arguments are passed on as they come."""
 
-    With `otherwise`, only a JSON object is a call, and other text goes to that body: thoughts may name a tool.
-    """
-
-    def __init__(self, ledger: Ledger, tool: str, *, otherwise: Body | None = None) -> None:
+    def __init__(self, ledger: Ledger, tool: str) -> None:
         super().__init__(ledger)
         self._tool = tool
         self._reader = ArgumentReader(tool)
-        self._otherwise = otherwise
-        self._undecided: list[tuple[str, TokenLogprob | None]] | None = [] if otherwise else None
         self._index = -1
 
     @property
     def looks_cut(self) -> bool:
-        return self._otherwise.looks_cut if self._otherwise else self._reader.looks_cut
+        return self._reader.looks_cut
 
-    def take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
-        if self._undecided is not None:
-            return self._decide(self._undecided, text, logprob)
-        if self._otherwise is not None:
-            return self._otherwise.take(text, logprob)
+    def take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:  # noqa: ARG002
         return self._pass(self._reader.take(text))
 
     def close(self, ending: Ending, tokens: int) -> list[Event]:
-        events = self._give_up(self._undecided) if self._undecided is not None and ending is not Ending.CALL else []
-        if self._otherwise is not None and self._undecided is None:
-            events += self._otherwise.close(ending, tokens)
-            self.outcome = self._otherwise.outcome
-            return events
         rest, whole = self._reader.close(ending)
         for kind in sorted(self._reader.repairs):
             self._ledger.repair(kind)
-        events += self._pass(rest)
+        events = self._pass(rest)
         if self._index >= 0:
             events.append(BlockStop(self._index, tokens, whole))
         self.outcome = Outcome.CALL if whole else Outcome.CUT_CALL
-        return events
-
-    def _decide(
-        self, undecided: list[tuple[str, TokenLogprob | None]], text: str, logprob: TokenLogprob | None
-    ) -> list[Event]:
-        undecided.append((text, logprob))
-        passed = self._reader.take(text)
-        match self._reader.begins_json:
-            case True:
-                self._undecided = self._otherwise = None
-                return self._pass(passed)
-            case False:
-                return self._give_up(undecided)
-            case None:
-                return []
-
-    def _give_up(self, undecided: list[tuple[str, TokenLogprob | None]]) -> list[Event]:
-        self._undecided = None
-        if self._otherwise is None:
-            return []
-        events = self._otherwise.open()
-        for text, logprob in undecided:
-            events += self._otherwise.take(text, logprob)
         return events
 
     def _pass(self, text: str) -> list[Event]:
@@ -88,6 +51,58 @@ class Call(Body):
         start = self._ledger.start("tool_call", tool=self._tool)
         self._index = start.index
         return [start, BlockDelta(self._index, text)]
+
+
+class DoubtfulCall(Body):
+    """A call if its body is a JSON object or if `<|call|>` ends it; otherwise a thought or a preamble: `other`.
+
+    Thoughts may name a tool in their header, and so may a header that was given up. A preamble can not wait for its
+    end, since it is shown as it comes.
+    """
+
+    def __init__(self, ledger: Ledger, tool: str, other: Reasoning | Preamble) -> None:
+        super().__init__(ledger)
+        self._call = Call(ledger, tool)
+        self._other = other
+        self._chosen: Body | None = None
+        self._begun = ""
+        self._held: list[tuple[str, TokenLogprob | None]] = []
+        self._length = 0
+
+    @property
+    def looks_cut(self) -> bool:
+        return (self._chosen or self._other).looks_cut
+
+    def take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
+        if self._chosen is not None:
+            return self._chosen.take(text, logprob)
+        self._held.append((text, logprob))
+        self._length += len(text)
+        if len(self._begun) < _LONGEST_BEGINNING:
+            self._begun = (self._begun + text).lstrip()
+        begins_object = begins_json_object(self._begun)
+        if begins_object:
+            return self._choose(self._call)
+        if (begins_object is None or self._other.silent) and self._length <= LONGEST_HELD:
+            return []
+        return self._choose(self._other)
+
+    def close(self, ending: Ending, tokens: int) -> list[Event]:
+        events: list[Event] = []
+        if self._chosen is None:
+            events += self._choose(self._call if ending is Ending.CALL else self._other)
+        body = self._chosen or self._other
+        events += body.close(ending, tokens)
+        self.outcome = body.outcome
+        return events
+
+    def _choose(self, body: Body) -> list[Event]:
+        self._chosen = body
+        held, self._held = self._held, []
+        events = body.open()
+        for text, logprob in held:
+            events += body.take(text, logprob)
+        return events
 
 
 class UndeclaredCall(Body):

@@ -17,7 +17,7 @@ from llm_server.harmony.bodies import (
     Reasoning,
     Unlabelled,
 )
-from llm_server.harmony.calls import Call, UndeclaredCall
+from llm_server.harmony.calls import Call, DoubtfulCall, UndeclaredCall
 from llm_server.harmony.header import Heading, Purpose
 
 FINAL: Final = frozenset({Outcome.ANSWER, Outcome.CALL})
@@ -45,9 +45,12 @@ def body_of(heading: Heading, ledger: Ledger, outcomes: Set[Outcome]) -> Body:
             return Unlabelled(ledger, wanted=not outcomes & FINAL)
         case "garbled":
             return Garbled(ledger, wanted=not outcomes & FINAL)
+        case "call" if heading.otherwise == "reasoning":
+            return DoubtfulCall(ledger, heading.tool, Reasoning(ledger))
+        case "call" if heading.otherwise == "preamble":
+            return DoubtfulCall(ledger, heading.tool, Preamble(ledger))
         case "call":
-            otherwise = _PLAIN[heading.otherwise](ledger) if heading.otherwise else None
-            return Call(ledger, heading.tool, otherwise=otherwise)
+            return Call(ledger, heading.tool)
         case "undeclared_call":
             return UndeclaredCall(ledger, heading.tool)
         case plain:

@@ -246,10 +246,11 @@ def _recipient(header: Header, names: ToolNames) -> str | None:
     """The recipient as it is written, "" if it was left out after `to=`, None if there is none."""
     channel = header.channel or ""
     role = header.role if is_addressed(header.role) else ""
-    for text in (channel, role):
+    constrain = header.constrain or ""
+    for text in (channel, role, constrain):
         if match := _RECIPIENT.search(text):
             return _next_word(match, names)
-    for text in (channel, role, header.constrain or ""):
+    for text in (channel, role, constrain):
         if match := _FUNCTION.search(text):
             return match[0]
     return _bare_name(channel, names)

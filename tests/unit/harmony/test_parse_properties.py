@@ -93,8 +93,12 @@ def message(header: st.SearchStrategy[list[int]], body: st.SearchStrategy[list[i
 MARKER = st.sampled_from(MARKERS).map(lambda marker: [marker])
 BODY = st.lists(texts(*BODY_TEXTS), max_size=4).map(joined)
 LEGAL = message(texts("final", "commentary", "commentary to=functions.plant", "analysis to=plant code"), BODY)
-THOUGHT = message(texts("analysis"), st.integers(0, 3).map(lambda times: encoded(f"I think {SECRET} " * times)))
-NOISE = st.one_of(MARKER, MARKER, texts(*HEADER_TEXTS), texts(*BODY_TEXTS), LEGAL, THOUGHT)
+SECRETS = st.integers(0, 3).map(lambda times: encoded(f"I think {SECRET} " * times))
+THOUGHT = message(texts("analysis"), SECRETS).map(lambda tokens: [START, *encoded("assistant"), *tokens])
+LOOSE_THOUGHT = SECRETS.map(lambda tokens: [CHANNEL, *encoded("analysis"), MESSAGE, *tokens, END])
+"""Without `<|start|>` what came before may be its header, too, and address it to a tool."""
+
+NOISE = st.one_of(MARKER, MARKER, texts(*HEADER_TEXTS), texts(*BODY_TEXTS), LEGAL, THOUGHT, LOOSE_THOUGHT)
 UNKNOWN = st.integers(-5, VOCABULARY_SIZE + 100_000).map(lambda token: [token])
 
 
