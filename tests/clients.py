@@ -21,8 +21,8 @@ _OPENAI: dict[str, Any] = {"api_key": "none", "base_url": f"{URL}/v1", "max_retr
 
 
 def settings(**values: Any) -> Settings:
-    """Settings that no `.env` of the developer's changes."""
-    return Settings(_env_file=None, **values)
+    """Settings that no `.env` of the developer's changes, and that write nothing into the developer's home."""
+    return Settings(_env_file=None, **{"seal_key": "a key for tests", **values})
 
 
 def application(engine: Engine, **values: Any) -> FastAPI:

@@ -95,6 +95,14 @@ class Settings(BaseSettings):
     api_key_file: Annotated[
         Path | None, Field(description="A file that holds the API key. LLM_API_KEY wins over it.")
     ] = None
+    seal_key: Annotated[
+        SecretStr | None,
+        Field(
+            description="Secret with which reasoning is sealed for clients that carry it between requests: several"
+            " servers with the same one open each other's seals. Take a long random one. Unset: a key that is made at"
+            " the first start and kept in LLM_STATE_DIR."
+        ),
+    ] = None
     cors_origins: Annotated[
         tuple[str, ...],
         NoDecode,
@@ -107,7 +115,7 @@ class Settings(BaseSettings):
     ] = ()
     state_dir: Annotated[
         Path,
-        Field(description="Folder for the engine's socket and other state, made with mode 0700."),
+        Field(description="Folder for the engine's socket, the key of seals and other state, made with mode 0700."),
     ] = Path("~/.local/state/llm-server")
 
     engine_address: Annotated[

@@ -154,8 +154,16 @@ def test_a_secret_in_the_wrong_variable_is_not_echoed() -> None:
     assert "s3cret" not in _fault(LLM_PORT="s3cret", LLM_DEVICE="s3cret", LLM_CORS_ORIGINS="s3cret", LLM_HOST="s3cret/")
 
 
-def test_the_key_is_not_in_the_representation() -> None:
-    assert "s3cret" not in repr(load_settings(api_key="s3cret"))
+@pytest.mark.parametrize("name", ["api_key", "seal_key"])
+def test_a_key_is_not_in_the_representation(name: str) -> None:
+    assert "s3cret" not in repr(load_settings(**{name: "s3cret"}))
+
+
+def test_any_text_is_a_key_of_seals() -> None:
+    """It is in no header, unlike the other one."""
+    key = load_settings(seal_key="correct horse, é").seal_key
+    assert key is not None
+    assert key.get_secret_value() == "correct horse, é"
 
 
 def test_the_key_is_read_from_a_variable_or_a_file() -> None:
