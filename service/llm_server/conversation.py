@@ -35,6 +35,13 @@ class AssistantText:
 
 
 @dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A thought that the client handed back as it got it: sealed. `seal` may be anybody's, or nonsense."""
+
+    seal: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCall:
     """`arguments` is the JSON text exactly as it was generated or sent back."""
 
@@ -52,7 +59,7 @@ class ToolResult:
     text: str
 
 
-Item: TypeAlias = Instructions | UserText | AssistantText | ToolCall | ToolResult
+Item: TypeAlias = Instructions | UserText | AssistantText | Reasoning | ToolCall | ToolResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """What comes out: one answer as a stream of events, the same for every API.
 
 Events have the shape of the richest wire formats (blocks, as Responses and Messages have them); flat ones are
-projected from blocks. Reasoning is a block that has a size and no text: no event can carry the analysis channel, so
-no adapter can print it. The whole answer is `collect()` of the stream and nothing else.
+projected from blocks. Reasoning is a block that has a size, a seal that this server alone can open, and no text: no
+event can carry the words of the analysis channel, so no adapter can print them. The whole answer is `collect()` of the
+stream and nothing else.
 """
 
 from __future__ import annotations
@@ -57,12 +58,14 @@ class BlockDelta:
 class BlockStop:
     """The block has ended. `tokens` counts all that was generated for it, its header included.
 
-    `complete` is False for what the token limit cut off: arguments that were cut off are never a call.
+    `complete` is False for what the token limit cut off: arguments that were cut off are never a call. `seal`, of a
+    reasoning block, is what a client may hand back, so that the model sees its thought again; "" if there is none.
     """
 
     index: int
     tokens: int = 0
     complete: bool = True
+    seal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Block:
     tokens: int
     complete: bool
     logprobs: tuple[TokenLogprob, ...]
+    seal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,7 @@ class _OpenBlock:
             stop.tokens,
             stop.complete,
             tuple(self.logprobs),
+            stop.seal,
         )
 
 

@@ -11,23 +11,35 @@ import secrets
 from collections import deque
 from collections.abc import Iterable
 
-from llm_server.conversation import GenerationRequest
+from llm_server.conversation import Conversation, GenerationRequest
 from llm_server.engine.client import Engine, TokenStream
 from llm_server.engine.types import Finished, Logprobs, Submit, Tokens
 from llm_server.errors import BadRequest, ContextTooLong, EngineUnavailable, GenerationFailed, RequestTimeout
 from llm_server.events import Alternative, Event, Finish, TokenLogprob, Usage
 from llm_server.harmony.encoding import STOP_TOKENS, is_special, token_bytes
 from llm_server.harmony.parse import HarmonyParser
+from llm_server.harmony.recall import Memory
 from llm_server.harmony.render import Prompt, render
+from llm_server.harmony.seal import Sealer
+from llm_server.harmony.transcript import TurnRecorder
 from llm_server.stop_strings import StopStrings
 
 
 class Generator:
-    """Starts generations on one engine. `request_timeout` in seconds covers queue, prefill and decode together."""
+    """Starts generations on one engine, and remembers what the model thought until its calls are answered.
 
-    def __init__(self, engine: Engine, *, request_timeout: float) -> None:
+    `request_timeout` in seconds covers queue, prefill and decode together. `seal_key` opens what other processes with
+    the same key have sealed; None makes one that nobody else has.
+    """
+
+    def __init__(self, engine: Engine, *, request_timeout: float, seal_key: bytes | None = None) -> None:
+        self.memory = Memory(Sealer(seal_key or secrets.token_bytes(32)))
         self._engine = engine
         self._request_timeout = request_timeout
+
+    async def prompt(self, conversation: Conversation) -> Prompt:
+        """The prompt that the conversation would be run with."""
+        return await asyncio.to_thread(render, conversation, self.memory)
 
     async def start(self, request: GenerationRequest) -> Generation:
         """Admit the request and return its events. A refusal is raised here, before any byte is sent.
@@ -40,14 +52,14 @@ class Generator:
             RequestTimeout: it was not admitted in time.
         """
         deadline = asyncio.get_running_loop().time() + self._request_timeout
-        prompt = await asyncio.to_thread(render, request.conversation)
+        prompt = await self.prompt(request.conversation)
         submission = self._submission(request, prompt)
         try:
             async with asyncio.timeout_at(deadline):
                 stream = await self._engine.submit(submission)
         except TimeoutError:
             raise _too_slow(self._request_timeout) from None
-        return Generation(stream, request, submission, deadline=deadline, timeout=self._request_timeout)
+        return Generation(stream, request, submission, self.memory, deadline=deadline, timeout=self._request_timeout)
 
     def _submission(self, request: GenerationRequest, prompt: Prompt) -> Submit:
         if is_special(max(request.sampling.logit_bias, default=0)):
@@ -78,7 +90,14 @@ class Generation:
     """
 
     def __init__(
-        self, stream: TokenStream, request: GenerationRequest, submission: Submit, *, deadline: float, timeout: float
+        self,
+        stream: TokenStream,
+        request: GenerationRequest,
+        submission: Submit,
+        memory: Memory,
+        *,
+        deadline: float,
+        timeout: float,
     ) -> None:
         self.prompt_tokens = len(submission.prompt)
         self._stream = stream
@@ -86,6 +105,8 @@ class Generation:
         self._parser = HarmonyParser(
             [tool.name for tool in request.conversation.tools], new_call_id=lambda: f"call_{secrets.token_hex(12)}"
         )
+        self._recorder = TurnRecorder(memory.sealer)
+        self._transcripts = memory.transcripts
         self._stop = StopStrings(request.stop)
         self._deadline = deadline
         self._timeout = timeout
@@ -132,6 +153,7 @@ class Generation:
         for position, token in enumerate(tokens):
             logprob = _token_logprob(token, logprobs[position]) if logprobs else None
             self._completion_tokens += 1
+            self._recorder.take(token)
             shown += self._shown(self._parser.feed(token, logprob))
             if self._stop.matched is not None:
                 self._stream.close()
@@ -139,14 +161,21 @@ class Generation:
         return shown
 
     def _shown(self, events: Iterable[Event]) -> list[Event]:
-        return [shown for event in events for shown in self._stop.feed(event)]
+        return [self._recorder.read(shown) for event in events for shown in self._stop.feed(event)]
 
     def _finish(self, cached: int) -> Finish:
         self._finished = True
         usage = Usage(self.prompt_tokens, cached, self._completion_tokens, self._parser.reasoning_tokens)
         if self._stop.matched is not None:
             return Finish("stop_sequence", usage, self._stop.matched)
+        self._remember()
         return Finish(self._parser.finish_reason, usage)
+
+    def _remember(self) -> None:
+        """The calls will come back with their results, and the model is to see then what it thought."""
+        turn = self._recorder.turn(self._parser.repairs)
+        if turn is not None and self._parser.finish_reason == "tool_calls":
+            self._transcripts.remember(turn)
 
 
 def _token_logprob(token: int, logprobs: Logprobs) -> TokenLogprob:

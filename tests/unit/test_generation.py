@@ -164,6 +164,51 @@ async def test_bursts_give_the_same_answer_as_single_tokens() -> None:
     }
 
 
+async def test_a_block_of_reasoning_carries_a_seal_that_its_generator_opens() -> None:
+    generator = Generator(ScriptedEngine(reply("Greet.", "Hello!")), request_timeout=60)
+    completion = await collect(await generator.start(REQUEST))
+    seals = {block.kind: block.seal for block in completion.blocks}
+    assert generator.memory.sealer.open(seals["reasoning"]) == tuple(encode("Greet."))
+    assert seals["text"] == ""
+
+
+async def test_generators_with_the_same_key_open_each_others_seals() -> None:
+    one, same, other = (
+        Generator(ScriptedEngine(reply("Greet.", "Hello!")), request_timeout=60, seal_key=key)
+        for key in (b"key", b"key", None)
+    )
+    seal = (await collect(await one.start(REQUEST))).blocks[0].seal
+    assert same.memory.sealer.open(seal) == tuple(encode("Greet."))
+    assert other.memory.sealer.open(seal) is None
+
+
+ASKED = replace(REQUEST, conversation=replace(REQUEST.conversation, tools=(Tool("get_weather"),)))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "limit", "remembered"),
+    [
+        (tool_call("get_weather", '{"city": "Oslo"}'), None, 1),
+        (tool_call("get_weather", '{"city": "Oslo"}'), 25, 0),
+        (tool_call("send_mail", '{"city": "Oslo"}'), None, 0),
+        (reply("Greet.", "Hello!"), None, 0),
+    ],
+    ids=["a call", "a call that was cut off", "an undeclared call", "an answer"],
+)
+async def test_turns_that_end_in_calls_are_remembered(tokens: list[int], limit: int | None, remembered: int) -> None:
+    generator = Generator(ScriptedEngine(tokens), request_timeout=60)
+    completion = await collect(await generator.start(replace(ASKED, max_tokens=limit)))
+    assert len(generator.memory.transcripts) == len(completion.tool_calls) == remembered
+
+
+async def test_a_turn_that_its_client_left_is_not_remembered() -> None:
+    generator = Generator(ScriptedEngine(tool_call("get_weather", "{}")), request_timeout=60)
+    generation = await generator.start(ASKED)
+    await anext(generation)
+    await generation.aclose()
+    assert len(generator.memory.transcripts) == 0
+
+
 async def test_no_event_carries_the_analysis() -> None:
     unfinished = [*message("analysis", SECRET, END), *next_message(), *message("analysis", SECRET, CALL)]
     for script in (unfinished, unfinished[:-1], reply(SECRET, "Hi"), [*unfinished[:-1], RETURN]):

@@ -1,54 +1,38 @@
-"""Which body a heading announces."""
+"""Single Harmony messages as token ids, each from its `<|start|>` to the token that ends it.
+
+What is said is encoded as ordinary text, so nothing in it can become a special token. Knows no conversation.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from typing import Final
+from collections.abc import Sequence
 
-from llm_server.harmony.bodies import (
-    Answer,
-    Body,
-    Broken,
-    Garbled,
-    Hidden,
-    Ledger,
-    Outcome,
-    Preamble,
-    Reasoning,
-    Unlabelled,
-)
-from llm_server.harmony.calls import Call, UndeclaredCall
-from llm_server.harmony.header import Heading, Purpose
-
-FINAL: Final = frozenset({Outcome.ANSWER, Outcome.CALL})
-"""What a turn is about. After one of these, text of no channel is not wanted any more."""
-
-_PLAIN: Final[Mapping[Purpose, type[Body]]] = {
-    "reasoning": Reasoning,
-    "answer": Answer,
-    "preamble": Preamble,
-    "foreign": Hidden,
-    "broken": Broken,
-}
+from llm_server.harmony.encoding import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, START, encode
 
 
-def body_of(heading: Heading, ledger: Ledger, outcomes: Set[Outcome]) -> Body:
-    """The body for a message, after messages with these outcomes.
+def assistant_start() -> list[int]:
+    """Where the model goes on: `<|start|>assistant`."""
+    return [START, *encode("assistant")]
 
-    After a call nothing is said any more, since its result is not known yet; further calls are possible.
-    """
-    match heading.purpose:
-        case "answer" | "preamble" if Outcome.CALL in outcomes:
-            ledger.repair("after_turn")
-            return Hidden(ledger)
-        case "unlabelled":
-            return Unlabelled(ledger, wanted=not outcomes & FINAL)
-        case "garbled":
-            return Garbled(ledger, wanted=not outcomes & FINAL)
-        case "call":
-            otherwise = _PLAIN[heading.otherwise](ledger) if heading.otherwise else None
-            return Call(ledger, heading.tool, otherwise=otherwise)
-        case "undeclared_call":
-            return UndeclaredCall(ledger, heading.tool)
-        case plain:
-            return _PLAIN[plain](ledger)
+
+def framed(author: str, text: str, *, channel: str = "") -> list[int]:
+    """A message of text. Without a channel it is a system's, a developer's or a user's."""
+    marked = [CHANNEL, *encode(channel)] if channel else []
+    return [START, *encode(author), *marked, MESSAGE, *encode(text), END]
+
+
+def preamble(text: str) -> list[int]:
+    """What the assistant told the user before it went on."""
+    return framed("assistant", text, channel="commentary")
+
+
+def thought(body: Sequence[int]) -> list[int]:
+    """A message of analysis with this body, which has to be ordinary tokens."""
+    return [*assistant_start(), CHANNEL, *encode("analysis"), MESSAGE, *body, END]
+
+
+def call(tool: str, arguments: str) -> list[int]:
+    """A call of a function with its arguments' JSON text."""
+    author = encode(f"assistant to=functions.{tool}")
+    content_type = [*encode("commentary "), CONSTRAIN, *encode("json")]
+    return [START, *author, CHANNEL, *content_type, MESSAGE, *encode(arguments), CALL]

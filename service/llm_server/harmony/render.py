@@ -2,13 +2,14 @@
 
 Token for token what `openai_harmony` renders, with two things it can not do: long runs of one character cost no time
 (see `encode`), and tools are written out in full (see `tools`). Text is encoded as ordinary text throughout, so
-nothing that a user, a tool or a document says can become a special token. Knows nothing of the engine or of any API.
+nothing that a user, a tool or a document says can become a special token. What the assistant thought is in a prompt
+if `recall` says so. Knows nothing of the engine or of any API.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import assert_never
 
@@ -24,7 +25,9 @@ from llm_server.conversation import (
     ToolResult,
     UserText,
 )
-from llm_server.harmony.encoding import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, START, encode, harmony_encoding
+from llm_server.harmony.encoding import harmony_encoding
+from llm_server.harmony.messages import assistant_start, call, framed, preamble
+from llm_server.harmony.recall import Generated, Memory, Passage, Preamble, recalled
 from llm_server.harmony.tools import render_tools
 
 
@@ -38,31 +41,33 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids that end in `<|start|>assistant`, where the model goes on."""
+    """Token ids that end in `<|start|>assistant`, where the model goes on. They may hold analysis."""
 
-    tokens: tuple[int, ...]
+    tokens: tuple[int, ...] = field(repr=False)
     parts: tuple[Part, ...]
 
 
-def render(conversation: Conversation) -> Prompt:
-    """Render a conversation for completion (Harmony guide, "Message format")."""
+def render(conversation: Conversation, memory: Memory | None = None) -> Prompt:
+    """Render a conversation for completion (Harmony guide, "Message format").
+
+    With a `memory`, a turn that is still going has its analysis in it, as far as it is known.
+    """
     tokens: list[int] = []
     parts: list[Part] = []
-    for name, message in _messages(conversation):
+    for name, message in _messages(conversation, memory):
         parts.append(Part(name, len(tokens)))
         tokens += message
     parts.append(Part("reply", len(tokens)))
-    return Prompt((*tokens, START, *encode("assistant")), tuple(parts))
+    return Prompt((*tokens, *assistant_start()), tuple(parts))
 
 
-def _messages(conversation: Conversation) -> Iterator[tuple[str, Sequence[int]]]:
+def _messages(conversation: Conversation, memory: Memory | None) -> Iterator[tuple[str, Sequence[int]]]:
     yield "system", _system(conversation.reasoning_effort, conversation.today.isoformat(), bool(conversation.tools))
     instructions, items = _split_leading_instructions(conversation.items)
     if instructions or conversation.tools:
         yield "developer", _developer(instructions, conversation.tools)
-    for number, item in enumerate(items):
-        following = items[number + 1] if number + 1 < len(items) else None
-        yield f"message {number}", _message(item, following)
+    for number, passage in enumerate(recalled(items, memory)):
+        yield f"message {number}", _message(passage)
 
 
 def _split_leading_instructions(items: Sequence[Item]) -> tuple[str, Sequence[Item]]:
@@ -85,30 +90,23 @@ def _developer(instructions: str, tools: Sequence[Tool]) -> list[int]:
     sections = [f"# Instructions\n\n{instructions}"] if instructions else []
     if tools:
         sections.append(render_tools(tools))
-    return _framed("developer", "\n\n".join(sections))
+    return framed("developer", "\n\n".join(sections))
 
 
-def _message(item: Item, following: Item | None) -> list[int]:
-    match item:
+def _message(passage: Passage) -> Sequence[int]:
+    match passage:
         case Instructions(text):
             return _developer(text, ())
         case UserText(text):
-            return _framed("user", text)
+            return framed("user", text)
         case AssistantText(text):
-            return _framed("assistant", text, channel="commentary" if isinstance(following, ToolCall) else "final")
-        case ToolCall():
-            return _call(item)
+            return framed("assistant", text, channel="final")
+        case Preamble(text):
+            return preamble(text)
+        case Generated(tokens):
+            return tokens
+        case ToolCall(_, name, arguments):
+            return call(name, arguments)
         case ToolResult(_, name, text):
-            return _framed(f"functions.{name} to=assistant", text, channel="commentary")
-    assert_never(item)
-
-
-def _framed(author: str, text: str, *, channel: str = "") -> list[int]:
-    marked = [CHANNEL, *encode(channel)] if channel else []
-    return [START, *encode(author), *marked, MESSAGE, *encode(text), END]
-
-
-def _call(call: ToolCall) -> list[int]:
-    author = encode(f"assistant to=functions.{call.name}")
-    content_type = [*encode("commentary "), CONSTRAIN, *encode("json")]
-    return [START, *author, CHANNEL, *content_type, MESSAGE, *encode(call.arguments), CALL]
+            return framed(f"functions.{name} to=assistant", text, channel="commentary")
+    assert_never(passage)

@@ -17,6 +17,7 @@ from llm_server.conversation import (
     Conversation,
     Instructions,
     Item,
+    Reasoning,
     ReasoningEffort,
     Tool,
     ToolCall,
@@ -140,6 +141,8 @@ def _harmless(item: Item) -> Item:
     match item:
         case ToolCall():
             return replace(item, arguments="{}")
+        case Reasoning():
+            return item
         case _:
             return replace(item, text="text")
 
