@@ -27,6 +27,7 @@ from llm_server.cli import main
 from llm_server.engine.client import Engine, EngineClient
 from llm_server.harmony.encoding import harmony_encoding
 from llm_server.observability.logging import configure_logging
+from llm_server.seal_key import read_seal_key
 from llm_server.settings import Settings, SettingsError, exit_on_error, load_settings
 from llm_server.supervisor import running_engine
 
@@ -40,21 +41,22 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     There is no page of interactive documentation: it would load scripts from elsewhere, and bodies are read by hand.
 
     Raises:
-        SettingsError: the API key can not be read.
+        SettingsError: the API key or the key of seals can not be read.
     """
+    seal_key = read_seal_key(settings)
     app = FastAPI(
         title="llm-server",
         version=__version__,
         openapi_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(settings, engine),
+        lifespan=_lifespan(settings, engine, seal_key),
         middleware=_layers(settings),
         exception_handlers={HTTPException: on_http_exception},
     )
     for router in ROUTERS:
         app.include_router(router)
     if engine is not None:
-        Services.on(engine, settings).install(app)
+        Services.on(engine, settings, seal_key).install(app)
     return app
 
 
@@ -75,7 +77,9 @@ def _layers(settings: Settings) -> list[Middleware]:
     ]
 
 
-def _lifespan(settings: Settings, engine: Engine | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    settings: Settings, engine: Engine | None, seal_key: bytes
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(harmony_encoding)  # 0.3 s that the first request need not wait
@@ -85,7 +89,7 @@ def _lifespan(settings: Settings, engine: Engine | None) -> Callable[[FastAPI], 
                 if address is None:
                     address = await stack.enter_async_context(running_engine(settings))
                 client = await stack.enter_async_context(EngineClient(address))
-                Services.on(client, settings).install(app)
+                Services.on(client, settings, seal_key).install(app)
             yield
 
     return lifespan

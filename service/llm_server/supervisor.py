@@ -26,6 +26,7 @@ from llm_server.child_process import Child, describe_exit, kill_children
 from llm_server.engine.types import Status
 from llm_server.heartbeat import Heartbeat
 from llm_server.observability.logging import configure_logging
+from llm_server.seal_key import read_seal_key
 from llm_server.settings import PREFIX, Settings
 
 ENGINE_COMMAND = (sys.executable, "-P", "-m", "llm_server.engine.process")
@@ -286,8 +287,9 @@ def serve(settings: Settings) -> int:
     """Run the server until it is told to stop. Returns the process's exit code.
 
     Raises:
-        SettingsError: it can not be started like this: the address is taken, the API key's file is missing.
+        SettingsError: it can not be started like this: the address is taken, a key can not be read.
     """
     configure_logging(settings.log_level, "supervisor")
     settings.read_api_key()
+    read_seal_key(settings)
     return asyncio.run(Supervisor(settings).run())

@@ -1,11 +1,15 @@
 """Whatever the model says, its analysis is in no response of any API, and no special token comes out as text.
 
 The model's words of analysis are marked; everything around them is random: legal turns, broken ones, stray markers.
+Where thinking was asked for, the response holds it sealed. A seal is looked into as far as anybody could without its
+key: its bytes are searched, since its letters may spell a short word by chance.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import re
 
 import pytest
 from hypothesis import example, given, settings
@@ -53,6 +57,15 @@ MESSAGES = {
     "messages": QUESTION,
     "tools": [{"name": "get_weather", "input_schema": TOOL}],
 }
+REDACTED = {**MESSAGES, "thinking": {"type": "adaptive"}}
+OMITTED = {**MESSAGES, "thinking": {"type": "enabled", "budget_tokens": 1024, "display": "omitted"}}
+REQUESTS = (
+    ("/v1/chat/completions", CHAT),
+    ("/v1/messages", MESSAGES),
+    ("/v1/messages", REDACTED),
+    ("/v1/messages", OMITTED),
+)
+SEAL = re.compile(r'"(data|signature)":"([A-Za-z0-9_-]+)"')
 
 
 def tokens(*texts: str) -> list[int]:
@@ -98,10 +111,26 @@ async def every_response(script: list[int]) -> list[str]:
     app = application(ScriptedEngine([*script, RETURN]))
     async with async_client(app) as client:
         return [
-            (await client.post(path, json={**body, "stream": stream})).text
-            for path, body in (("/v1/chat/completions", CHAT), ("/v1/messages", MESSAGES))
+            SEAL.sub(unwrapped, (await client.post(path, json={**body, "stream": stream})).text)
+            for path, body in REQUESTS
             for stream in (False, True)
         ]
+
+
+def unwrapped(seal: re.Match[str]) -> str:
+    return base64.urlsafe_b64decode(seal[2] + "=" * (-len(seal[2]) % 4)).decode("latin-1")
+
+
+def test_seals_are_found_where_thinking_was_asked_for() -> None:
+    """Or the search below would look past them."""
+    script = [CHANNEL, *tokens("analysis"), MESSAGE, *tokens("zebra"), END]
+    app = application(ScriptedEngine([*script, RETURN]))
+
+    async def texts() -> list[str]:
+        async with async_client(app) as client:
+            return [(await client.post(path, json=body)).text for path, body in REQUESTS]
+
+    assert [bool(SEAL.search(text)) for text in asyncio.run(texts())] == [False, False, True, True]
 
 
 @settings(max_examples=150)
@@ -122,12 +151,11 @@ def test_no_special_token_comes_out_as_text(script: list[int]) -> None:
         assert not [name for name in names if name in response]
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
-async def test_a_failure_amid_analysis_says_nothing_of_it(path: str) -> None:
+@pytest.mark.parametrize(("path", "body"), REQUESTS)
+async def test_a_failure_amid_analysis_says_nothing_of_it(path: str, body: dict[str, object]) -> None:
     script: list[int | Fail] = [CHANNEL, *tokens("analysis"), MESSAGE, *tokens("zebra"), Fail()]
     async with async_client(application(ScriptedEngine(script))) as client:
         for stream in (False, True):
-            body = CHAT if "chat" in path else MESSAGES
             response = await client.post(path, json={**body, "stream": stream})
             assert "error" in response.text
             assert "zebra" not in response.text

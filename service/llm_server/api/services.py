@@ -28,12 +28,12 @@ class Services:
     engine_seen: bool = False
 
     @classmethod
-    def on(cls, engine: Engine, settings: Settings) -> Services:
+    def on(cls, engine: Engine, settings: Settings, seal_key: bytes) -> Services:
         """The services that stand on this engine."""
         return cls(
             settings,
             engine,
-            Generator(engine, request_timeout=settings.request_timeout),
+            Generator(engine, request_timeout=settings.request_timeout, seal_key=seal_key),
             ModelNames(engine, settings.model_name, settings.model_aliases),
         )
 

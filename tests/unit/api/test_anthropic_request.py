@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llm_server.api.anthropic.request import to_conversation, to_generation
+from llm_server.api.anthropic.request import reasoning_blocks, to_conversation, to_generation
 from llm_server.api.anthropic.schema import CountTokensRequest, MessagesRequest
 from llm_server.api.body import validate
 from llm_server.conversation import (
@@ -15,6 +15,7 @@ from llm_server.conversation import (
     GenerationRequest,
     Instructions,
     Item,
+    Reasoning,
     Sampling,
     Tool,
     ToolCall,
@@ -116,7 +117,9 @@ def test_an_empty_conversation_is_refused(messages: list[Wire]) -> None:
         generation(messages=messages)
 
 
-@pytest.mark.parametrize("last", [assistant("The answer is"), assistant(CALL)])
+@pytest.mark.parametrize(
+    "last", [assistant("The answer is"), assistant(CALL), assistant({"type": "redacted_thinking", "data": "a seal"})]
+)
 def test_prefill_is_refused(last: Wire) -> None:
     with pytest.raises(BadRequest, match="prefill"):
         generation(messages=[user("Hi"), last])
@@ -135,6 +138,7 @@ def test_a_tool_turn() -> None:
     said = items(user("Read it"), assistant(thinking, "I look.", CALL), user(result(is_error=False), "Well?"))
     assert said == (
         UserText("Read it"),
+        Reasoning("c2VhbA=="),
         AssistantText("I look."),
         ToolCall("toolu_1", "Read", '{"path":"é.txt","n":1.5}'),
         ToolResult("toolu_1", "Read", "42"),
@@ -279,8 +283,9 @@ def test_call_names_that_could_break_a_header_are_refused() -> None:
 @pytest.mark.parametrize(
     "block",
     [
-        {"type": "thinking", "thinking": "secret", "signature": "s"},
-        {"type": "redacted_thinking", "data": "secret"},
+        {"type": "thinking", "thinking": "secret", "signature": ""},
+        {"type": "thinking", "thinking": "secret"},
+        {"type": "redacted_thinking", "data": None},
         {"type": "reasoning", "text": "secret"},
         {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}},
         {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"type": "web_search_result"}]},
@@ -289,6 +294,49 @@ def test_call_names_that_could_break_a_header_are_refused() -> None:
 )
 def test_blocks_without_a_meaning_here_are_passed_over(block: Wire) -> None:
     assert items(user("Hi"), assistant(block, "Two"), user("Three"))[1:] == (AssistantText("Two"), UserText("Three"))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "redacted_thinking", "data": "a seal"},
+        {"type": "thinking", "thinking": "", "signature": "a seal"},
+        {"type": "thinking", "thinking": "Another server's.", "signature": "a seal"},
+    ],
+)
+def test_seals_keep_their_place_and_texts_of_thinking_are_never_used(block: Wire) -> None:
+    said = items(user("Hi"), assistant("One", block, "Two", CALL), user(result()))
+    assert said[1:4] == (AssistantText("One"), Reasoning("a seal"), AssistantText("Two"))
+
+
+def test_a_user_has_no_reasoning() -> None:
+    assert items(user("Hi", {"type": "redacted_thinking", "data": "a seal"})) == (UserText("Hi"),)
+
+
+def test_a_thread_is_refused_so_that_its_client_sends_the_whole_history() -> None:
+    with pytest.raises(BadRequest) as refused:
+        generation(thread={"type": "create"})
+    assert refused.value.code == "thread_unsupported_request"
+
+
+@pytest.mark.parametrize(
+    ("thinking", "blocks"),
+    [
+        (None, "none"),
+        ({"type": "disabled"}, "none"),
+        ({"type": "disabled", "display": "omitted"}, "none"),
+        ({"type": "something new"}, "none"),
+        ({"type": "enabled", "budget_tokens": 1024}, "redacted_thinking"),
+        ({"type": "adaptive"}, "redacted_thinking"),
+        ({"type": "between_tools"}, "redacted_thinking"),
+        ({"type": "adaptive", "display": "summarized"}, "redacted_thinking"),
+        ({"type": "adaptive", "display": "omitted"}, "thinking"),
+        ({"type": "enabled", "budget_tokens": 1024, "display": "omitted"}, "thinking"),
+    ],
+)
+def test_reasoning_is_returned_as_it_was_asked_for(thinking: Wire | None, blocks: str) -> None:
+    body = {"model": "m", "max_tokens": 64, "messages": [user("Hi")], "thinking": thinking}
+    assert reasoning_blocks(validate(MessagesRequest, body)) == blocks
 
 
 def test_an_unknown_block_with_a_text_is_that_text() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_server.api.anthropic.response import Reply, message, new_message_id, stream
+from llm_server.api.anthropic.response import ReasoningBlocks, Reply, message, new_message_id, stream
 from llm_server.events import BlockDelta, BlockStart, BlockStop, Event, Finish, FinishReason, Usage, fold
 
 Wire = dict[str, Any]
@@ -19,16 +20,16 @@ REPLY = Reply("msg_1", "claude-opus-5-5", 10)
 USAGE = Usage(prompt=10, cached=4, completion=7, reasoning=3)
 
 
-async def streamed(events: Iterable[Event]) -> list[Wire]:
+async def streamed(events: Iterable[Event], reasoning: ReasoningBlocks = "none") -> list[Wire]:
     async def source() -> AsyncIterator[Event]:
         for event in events:
             yield event
 
-    return [event async for event in stream(REPLY, source())]
+    return [event async for event in stream(replace(REPLY, reasoning=reasoning), source())]
 
 
-def whole(events: Iterable[Event]) -> Wire:
-    return message(REPLY, fold(events))
+def whole(events: Iterable[Event], reasoning: ReasoningBlocks = "none") -> Wire:
+    return message(replace(REPLY, reasoning=reasoning), fold(events))
 
 
 def fold_wire(events: Sequence[Wire]) -> Wire:
@@ -45,6 +46,9 @@ def fold_wire(events: Sequence[Wire]) -> Wire:
             case {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": text}}:
                 assert index == len(content) - 1
                 content[index]["text"] += text
+            case {"type": "content_block_delta", "index": index, "delta": {"signature": signature}}:
+                assert index == len(content) - 1
+                content[index]["signature"] = signature
             case {"type": "content_block_delta", "index": index, "delta": {"partial_json": part}}:
                 assert index == len(content) - 1
                 arguments += part
@@ -61,6 +65,10 @@ def fold_wire(events: Sequence[Wire]) -> Wire:
 def block(index: int, kind: Any, *texts: str, complete: bool = True, **fields: Any) -> list[Event]:
     deltas = [BlockDelta(index, text) for text in texts]
     return [BlockStart(index, kind, **fields), *deltas, BlockStop(index, 3, complete)]
+
+
+def thought(index: int, seal: str = "sealed") -> list[Event]:
+    return [BlockStart(index, "reasoning"), BlockStop(index, 3, seal=seal)]
 
 
 def call(index: int, *arguments: str, complete: bool = True) -> list[Event]:
@@ -157,6 +165,43 @@ def test_cached_tokens_are_no_input_tokens() -> None:
     assert usage["output_tokens"] == 7
 
 
+THINKING_AND_CALL = [*thought(0, "one"), *block(1, "text", "I look."), *thought(2, "two"), *call(3, "{}")]
+
+
+def test_sealed_reasoning_in_whole_blocks() -> None:
+    redacted = whole([*THINKING_AND_CALL, Finish("tool_calls", USAGE)], "redacted_thinking")["content"]
+    assert redacted[0] == {"type": "redacted_thinking", "data": "one"}
+    assert [each["type"] for each in redacted] == ["redacted_thinking", "text", "redacted_thinking", "tool_use"]
+    signed = whole([*THINKING_AND_CALL, Finish("tool_calls", USAGE)], "thinking")["content"]
+    assert signed[2] == {"type": "thinking", "thinking": "", "signature": "two"}
+    assert [each["type"] for each in signed] == ["thinking", "text", "thinking", "tool_use"]
+
+
+async def test_sealed_reasoning_in_streamed_blocks() -> None:
+    events = await streamed([*thought(0, "one"), Finish("stop", USAGE)], "redacted_thinking")
+    assert events[2:4] == [
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "redacted_thinking", "data": "one"}},
+        {"type": "content_block_stop", "index": 0},
+    ]
+    events = await streamed([*thought(0, "one"), Finish("stop", USAGE)], "thinking")
+    empty = {"type": "thinking", "thinking": "", "signature": ""}
+    assert events[2:5] == [
+        {"type": "content_block_start", "index": 0, "content_block": empty},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "one"}},
+        {"type": "content_block_stop", "index": 0},
+    ]
+
+
+async def test_a_client_hears_of_thinking_when_it_begins() -> None:
+    events = await streamed([BlockStart(0, "reasoning")], "thinking")
+    assert events[-1]["type"] == "content_block_start"
+
+
+def test_reasoning_without_a_seal_is_no_sealed_block() -> None:
+    events = [*thought(0, ""), *block(1, "text", "Hi"), Finish("stop", USAGE)]
+    assert [each["type"] for each in whole(events, "redacted_thinking")["content"]] == ["text"]
+
+
 async def test_an_answer_that_says_nothing_has_no_block() -> None:
     nothing = [*block(0, "reasoning"), *block(1, "text"), Finish("length", USAGE)]
     assert whole(nothing)["content"] == []
@@ -222,11 +267,11 @@ def answers(draw: st.DrawFn) -> list[Event]:
             case "tool_call":
                 events += call(index, *json.dumps(draw(JSON_VALUES)))
             case _:
-                events += block(index, kind)
+                events += thought(index, draw(st.sampled_from(["", "one", "two"])))
     reason = draw(st.sampled_from(REASONS))
     return [*events, Finish(reason, USAGE)]
 
 
-@given(answers())
-async def test_whole_equals_folded_stream(events: list[Event]) -> None:
-    assert fold_wire(await streamed(events)) == whole(events)
+@given(answers(), st.sampled_from(get_args(ReasoningBlocks)))
+async def test_whole_equals_folded_stream(events: list[Event], reasoning: ReasoningBlocks) -> None:
+    assert fold_wire(await streamed(events, reasoning)) == whole(events, reasoning)

@@ -10,7 +10,7 @@ from typing import Final
 
 from llm_server.api.http import JSON, server_sent_event
 from llm_server.api.models import ServedModel
-from llm_server.errors import Overloaded, ServerError
+from llm_server.errors import BadRequest, Overloaded, ServerError
 
 OVERLOADED: Final = 529
 """The status by which this API's clients know that a server is full, and try again."""
@@ -26,6 +26,15 @@ ERROR_TYPE: Final[Mapping[int, str]] = {
     OVERLOADED: "overloaded_error",
 }
 """Statuses whose type is not that of all of their kind: `invalid_request_error` for 4xx, `api_error` for 5xx."""
+
+
+class ThreadsUnsupported(BadRequest):
+    """The history of a message thread would be kept here. The SDK's tool runner reads the code and sends it itself."""
+
+    code = "thread_unsupported_request"
+
+    def __init__(self) -> None:
+        super().__init__("thread: this server keeps no message threads; send the whole history.", param="thread")
 
 
 class Anthropic:

@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
+from llm_server.api.anthropic.errors import ThreadsUnsupported
+from llm_server.api.anthropic.response import ReasoningBlocks
 from llm_server.api.anthropic.schema import (
-    REASONING,
     TOOL_NAME,
     Block,
     CountTokensRequest,
@@ -22,6 +23,7 @@ from llm_server.api.anthropic.schema import (
     Message,
     MessagesRequest,
     OtherBlock,
+    ReasoningBlock,
     SearchResultBlock,
     TextBlock,
     ToolAdditionBlock,
@@ -39,6 +41,7 @@ from llm_server.conversation import (
     GenerationRequest,
     Instructions,
     Item,
+    Reasoning,
     ReasoningEffort,
     Sampling,
     Tool,
@@ -63,10 +66,13 @@ def to_generation(body: MessagesRequest) -> GenerationRequest:
     """The whole request in canonical form.
 
     Raises:
-        BadRequest: it is no text, ends with the assistant's words, or names a tool or a call that does not exist.
+        BadRequest: it is no text, ends with the assistant's words, names a tool or a call that does not exist, or goes
+            on from a history that is not in it.
     """
+    if body.thread:
+        raise ThreadsUnsupported()
     conversation = to_conversation(body)
-    if isinstance(conversation.items[-1], AssistantText | ToolCall):
+    if isinstance(conversation.items[-1], AssistantText | Reasoning | ToolCall):
         raise BadRequest(
             "This model does not support assistant message prefill. The conversation must end with a user message.",
             param="messages",
@@ -77,6 +83,14 @@ def to_generation(body: MessagesRequest) -> GenerationRequest:
         max_tokens=body.max_tokens,
         stop=body.stop_sequences or (),
     )
+
+
+def reasoning_blocks(body: MessagesRequest) -> ReasoningBlocks:
+    """How the caller is given reasoning: not at all, unless it asked the model to think."""
+    thinking = body.thinking
+    if thinking is None or thinking.type not in ("enabled", "adaptive", "between_tools"):
+        return "none"
+    return "thinking" if thinking.display == "omitted" else "redacted_thinking"
 
 
 def to_conversation(body: CountTokensRequest) -> Conversation:
@@ -114,7 +128,7 @@ def _items(message: Message, place: str, names: dict[str, str]) -> Iterator[Item
     """The items of one message. `names` gives the tool of each call id so far, and learns of new ones."""
     texts: list[str] = []
     for number, block in enumerate(message.content):
-        item = _tool_item(block, f"{place}[{number}]", names)
+        item = _whole_item(block, message.role, f"{place}[{number}]", names)
         if item is None:
             texts.append(_text(block, f"{place}[{number}]"))
             continue
@@ -129,8 +143,11 @@ def _said(role: str, texts: Sequence[str]) -> Iterator[Item]:
         yield _TEXT_ITEM[role](text)
 
 
-def _tool_item(block: Block, place: str, names: dict[str, str]) -> Item | None:
+def _whole_item(block: Block, role: str, place: str, names: dict[str, str]) -> Item | None:
+    """The item that a block is by itself, or None if it is, or may be, a part of the message's text."""
     match block:
+        case ReasoningBlock(seal=seal) if seal and role == "assistant":
+            return Reasoning(seal)
         case ToolUseBlock():
             names[block.id] = block.name
             return ToolCall(block.id, block.name, _arguments(block))
@@ -187,8 +204,8 @@ def _readable(block: Block) -> str | None:
             return _tagged("document", block.title, block.context, _document_text(source))
         case MediaBlock():
             return None
-        case OtherBlock(type=kind, text=text):
-            return "" if kind in REASONING else text or ""
+        case OtherBlock(text=text):
+            return text or ""
         case _:
             return ""
 

@@ -1,6 +1,7 @@
 """Canonical events to Messages wire JSON: the whole message, and the stream's events. Pure; knows no HTTP.
 
-Reasoning blocks are dropped, and so are texts without a character; the blocks that remain are numbered without gaps.
+Reasoning is a sealed block if the caller asked for one, and nothing otherwise; texts without a character are dropped.
+The blocks that remain are numbered without gaps.
 A call's arguments are streamed as the model writes them, and are never repaired: a command that lost its end could do
 anything. Arguments that are no JSON object become `{}`, which the tool's own check of its input refuses.
 """
@@ -10,13 +11,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from llm_server.events import Block, BlockDelta, BlockStart, BlockStop, Completion, Event, Finish, FinishReason, Usage
 
 JSON: TypeAlias = dict[str, Any]
+
+ReasoningBlocks: TypeAlias = Literal["none", "redacted_thinking", "thinking"]
+"""The blocks in which reasoning travels: none, wholly sealed ones, or ones with an empty text and a signature."""
 
 STOP_REASON: Final[dict[FinishReason, str]] = {
     "stop": "end_turn",
@@ -33,6 +37,7 @@ class Reply:
     message_id: str
     model: str
     prompt_tokens: int
+    reasoning: ReasoningBlocks = "none"
 
 
 def new_message_id() -> str:
@@ -42,7 +47,7 @@ def new_message_id() -> str:
 def message(reply: Reply, completion: Completion) -> JSON:
     """The whole answer. A call that the token limit cut off is left out: it is no call."""
     finish = completion.finish
-    content = [wire for block in completion.blocks if (wire := _content(block))]
+    content = [wire for block in completion.blocks if (wire := _content(block, reply.reasoning))]
     return {**_head(reply, finish.usage), "content": content, **_stop(finish)}
 
 
@@ -53,7 +58,7 @@ async def stream(reply: Reply, events: AsyncIterable[Event]) -> AsyncGenerator[J
     """
     yield {"type": "message_start", "message": _head(reply, Usage(prompt=reply.prompt_tokens))}
     yield {"type": "ping"}
-    projection = Projection()
+    projection = Projection(reply.reasoning)
     async for event in events:
         for wire in projection.feed(event):
             yield wire
@@ -62,7 +67,8 @@ async def stream(reply: Reply, events: AsyncIterable[Event]) -> AsyncGenerator[J
 class Projection:
     """Canonical events in, wire events out: a block appears once it is known to have something to show."""
 
-    def __init__(self) -> None:
+    def __init__(self, reasoning: ReasoningBlocks) -> None:
+        self._reasoning = reasoning
         self._index = 0
         self._kind: str = ""
         self._started = False
@@ -76,7 +82,9 @@ class Projection:
                 yield from self._text(text)
             case BlockDelta(text=text) if self._kind == "tool_call":
                 yield from self._arguments(text)
-            case BlockStop():
+            case BlockStop(seal=seal):
+                if self._kind == "reasoning":
+                    yield from self._seal(seal)
                 yield from self._block_stop()
             case Finish():
                 yield {"type": "message_delta", "delta": _stop(event), "usage": _usage(event.usage)}
@@ -86,6 +94,14 @@ class Projection:
         self._kind, self._started, self._is_object = start.kind, False, None
         if start.kind == "tool_call":
             yield self._start(_tool_use(start.call_id, start.tool_name, {}))
+        if start.kind == "reasoning" and self._reasoning == "thinking":
+            yield self._start(_thinking(""))
+
+    def _seal(self, seal: str) -> Iterator[JSON]:
+        if self._started and seal:
+            yield self._delta({"type": "signature_delta", "signature": seal})
+        elif self._reasoning == "redacted_thinking" and seal:
+            yield self._start(_redacted_thinking(seal))
 
     def _text(self, text: str) -> Iterator[JSON]:
         if not self._started:
@@ -116,14 +132,25 @@ class Projection:
         return {"type": "content_block_delta", "index": self._index, "delta": delta}
 
 
-def _content(block: Block) -> JSON | None:
+def _content(block: Block, reasoning: ReasoningBlocks) -> JSON | None:
     match block.kind:
         case "text":
             return {"type": "text", "text": block.text} if block.text else None
         case "tool_call":
             return _tool_use(block.call_id, block.tool_name, _input(block.text)) if block.complete else None
-        case "reasoning":
-            return None
+        case "reasoning" if reasoning == "thinking":
+            return _thinking(block.seal)
+        case "reasoning" if reasoning == "redacted_thinking" and block.seal:
+            return _redacted_thinking(block.seal)
+    return None
+
+
+def _thinking(seal: str) -> JSON:
+    return {"type": "thinking", "thinking": "", "signature": seal}
+
+
+def _redacted_thinking(seal: str) -> JSON:
+    return {"type": "redacted_thinking", "data": seal}
 
 
 def _tool_use(call_id: str, name: str, arguments: JSON) -> JSON:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing
 from typing import Annotated
@@ -11,14 +10,13 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llm_server.api.anthropic.request import to_conversation, to_generation
+from llm_server.api.anthropic.request import reasoning_blocks, to_conversation, to_generation
 from llm_server.api.anthropic.response import Reply, message, new_message_id, stream
 from llm_server.api.anthropic.schema import CountTokensRequest, MessagesRequest
 from llm_server.api.body import json_body
 from llm_server.api.http import EventStream, collect_while_connected, json_response, server_sent_event
 from llm_server.api.services import GeneratorDep, ModelNamesDep
 from llm_server.events import Event
-from llm_server.harmony.render import render
 
 MessagesBody = Annotated[MessagesRequest, Depends(json_body(MessagesRequest))]
 CountTokensBody = Annotated[CountTokensRequest, Depends(json_body(CountTokensRequest))]
@@ -32,17 +30,17 @@ async def create_message(
 ) -> Response:
     model = models.require(body.model)
     generation = await generator.start(to_generation(body))
-    reply = Reply(new_message_id(), model.name, generation.prompt_tokens)
+    reply = Reply(new_message_id(), model.name, generation.prompt_tokens, reasoning_blocks(body))
     if body.stream:
         return EventStream(generation, _server_sent(reply, generation))
     return json_response(message(reply, await collect_while_connected(request, generation)))
 
 
 @router.post("/v1/messages/count_tokens")
-async def count_tokens(body: CountTokensBody, models: ModelNamesDep) -> Response:
+async def count_tokens(body: CountTokensBody, generator: GeneratorDep, models: ModelNamesDep) -> Response:
     """The length of the prompt that `create_message` would run, to the token."""
     models.require(body.model)
-    prompt = await asyncio.to_thread(render, to_conversation(body))
+    prompt = await generator.prompt(to_conversation(body))
     return json_response({"input_tokens": len(prompt.tokens)})
 
 

@@ -113,8 +113,29 @@ class MediaBlock(Wire):
     type: str
 
 
+def _text_or_nothing(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+Opaque: TypeAlias = Annotated[str, BeforeValidator(_text_or_nothing)]
+"""What another server may have put there is nobody's error."""
+
+
+class ReasoningBlock(Wire):
+    """Reasoning that comes back. Its text is not even read."""
+
+    type: str
+    data: Opaque = ""
+    signature: Opaque = ""
+
+    @property
+    def seal(self) -> str:
+        """What the block carries in `data` when it is `redacted_thinking`, and in `signature` when it is `thinking`."""
+        return self.data or self.signature
+
+
 class OtherBlock(Wire):
-    """Reasoning, whose text is not even read; server tools and their results; kinds that are yet to be invented."""
+    """Server tools and their results; kinds that are yet to be invented."""
 
     type: str
     text: str | None = None
@@ -130,6 +151,7 @@ _TAGS = {
     "document": "document",
     "search_result": "search_result",
     **dict.fromkeys(MEDIA, "media"),
+    **dict.fromkeys(REASONING, "reasoning"),
 }
 
 
@@ -158,6 +180,7 @@ Block: TypeAlias = Annotated[
     | Annotated[DocumentBlock, Tag("document")]
     | Annotated[SearchResultBlock, Tag("search_result")]
     | Annotated[MediaBlock, Tag("media")]
+    | Annotated[ReasoningBlock, Tag("reasoning")]
     | Annotated[OtherBlock, Tag("other")],
     Discriminator(_tag),
 ]
@@ -173,10 +196,11 @@ class OutputConfig(Wire):
 
 
 class Thinking(Wire):
-    """`type` is enabled (with a budget), adaptive, between_tools or disabled."""
+    """`type` is enabled (with a budget), adaptive, between_tools or disabled; `display` is summarized or omitted."""
 
     type: str
     budget_tokens: int | None = None
+    display: str | None = None
 
 
 class Message(Wire):
@@ -213,6 +237,7 @@ class MessagesRequest(CountTokensRequest):
     """`POST /v1/messages`."""
 
     max_tokens: Annotated[int, Field(ge=1)]
+    thread: dict[str, Any] | bool | None = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     top_k: Annotated[int | None, Field(ge=-1)] = None
     stop_sequences: Annotated[tuple[StopSequence, ...] | None, Field(max_length=16)] = None
