@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", help="a model directory, a Hugging Face repo id or `tiny` [LLM_MODEL_PATH]")
     parser.add_argument("--streams", type=_numbers, default=[1, 8, 32], help="numbers of streams (default: 1,8,32)")
-    parser.add_argument("--tokens", type=int, default=96, help="length of each answer (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=64, help="length of each answer (default: %(default)s)")
     parser.add_argument(
         "--repeats", type=int, default=3, help="runs of which the median is taken (default: %(default)s)"
     )
