@@ -258,6 +258,7 @@ def test_no_token_is_counted_twice_when_a_marker_finds_markers_lost_before_it() 
     tokens = encode("assistantfinalElm.assistantcommentary to=functions.plant json<|start|>assistant")
     events = flat(feed(reader, tokens)) + reader.finish(truncated=True)
     assert all(event.tokens >= 0 for event in events if isinstance(event, BlockStop))
+    assert reader.reasoning_tokens >= 0
     assert sum(reader.channel_tokens.values()) == len(tokens)
 
 
@@ -297,7 +298,7 @@ def test_logprobs_of_tokens_that_are_held_back_come_with_the_next_text() -> None
 
 def test_logprobs_of_text_that_lacked_its_header_come_with_it() -> None:
     reader = parser()
-    tokens = encode("An elm 🌳, I think.")
+    tokens = encode("An elm 🌳 -> {tall}, I think: a>b.")
     events = feed_with_logprobs(reader, tokens) + reader.finish(truncated=False)
     assert attached(events) == list(range(len(tokens)))
 
