@@ -72,7 +72,7 @@ class Clients:
         self._context.term()
 
     def receive(self, seconds: float) -> list[tuple[bytes, ToEngine]]:
-        if not self._socket.poll(int(seconds * 1000)):
+        if seconds > 0 and not self._socket.poll(int(seconds * 1000)):
             return []
         return list(self._waiting())
 

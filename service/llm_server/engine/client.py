@@ -94,9 +94,12 @@ class EngineClient:
         self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(
             zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED
         )
-        for socket in (self._socket, self._monitor):
-            self._loop.add_reader(socket.fileno(), self._catch_up)
+        self._loop.add_reader(self._socket.fileno(), self._receive)
+        self._loop.add_reader(self._monitor.fileno(), self._follow_connection)
         self._socket.connect(self._address)
+        # A descriptor signals only what comes after a read that found nothing.
+        self._receive()
+        self._follow_connection()
         self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
         return self
 
@@ -166,14 +169,10 @@ class EngineClient:
     def _send(self, message: ToEngine) -> None:
         """Never waits. Without an engine the message is kept for the next one."""
         self._socket.send(self._encoder.encode([message]), zmq.DONTWAIT)
-        # The descriptor signals changes, not states, and sending may have swallowed the signal of an incoming message.
-        self._loop.call_soon(self._catch_up)
+        # Sending may have swallowed the descriptor's signal that a message has come.
+        self._loop.call_soon(self._receive)
 
-    def _catch_up(self) -> None:
-        """Take in everything that has happened on the socket."""
-        if self._socket.closed:
-            return
-        self._receive()
+    def _follow_connection(self) -> None:
         for event in self._connection_events():
             if event == zmq.Event.HANDSHAKE_SUCCEEDED:
                 self._send(Hello())
@@ -187,7 +186,8 @@ class EngineClient:
                 yield recv_monitor_message(self._monitor, zmq.DONTWAIT)["event"]
 
     def _receive(self) -> None:
-        while True:
+        """Take in every message that has come."""
+        while not self._socket.closed:
             try:
                 frame = self._socket.recv(zmq.DONTWAIT)
             except zmq.Again:
@@ -237,7 +237,7 @@ class EngineClient:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
-        self._catch_up()
+        self._receive()
         if self._status is not None and self._loop.time() - self._heard > self._stall_seconds:
             logger.error("the engine has said nothing for %.0f s", self._loop.time() - self._heard)
             self._lose("The engine does not answer.")

@@ -62,6 +62,9 @@ class FakeDecoder:
         self.decoded[self.inserted] = 0
         return self.inserted
 
+    def ready(self, submission: Submit) -> bool:
+        return submission.grammar not in self.compiling
+
     def remove(self, sequence: int) -> None:
         for table in (self.sequences, self.unread, self.decoded):
             table.pop(sequence, None)
