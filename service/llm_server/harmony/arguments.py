@@ -138,15 +138,15 @@ class ArgumentReader:
 
     def close(self, ending: Ending) -> tuple[str, bool]:
         """What is left to pass on, and whether the arguments are whole."""
-        passed = ""
-        if _OBJECT_BEGINS.match(self._lead) or _OBJECT_MAY_BEGIN.fullmatch(self._lead):
-            passed = self._begin_json(self._lead)
+        lead, passed = self._lead, ""
+        if _OBJECT_BEGINS.match(lead) or _OBJECT_MAY_BEGIN.fullmatch(lead):
+            passed = self._begin_json(lead)
         match self._state:
-            case _State.LEAD if not self._lead:
+            case _State.LEAD if not lead:
                 return self._close_empty(ending)
             case _State.LEAD:
                 self.repairs.add("arguments_not_json")
-                return self._lead.rstrip(), not ending.leaves_a_rest
+                return lead.rstrip(), not ending.leaves_a_rest
             case _State.TEXT:
                 return "", not ending.leaves_a_rest
             case _State.OVER:
@@ -190,7 +190,7 @@ class ArgumentReader:
             return self._take_object(rest)
         if _OBJECT_MAY_BEGIN.fullmatch(rest) or _may_be_remark(lead):
             return ""
-        self._state = _State.TEXT
+        self._state, self._lead = _State.TEXT, ""
         self.repairs.add("arguments_not_json")
         return self._take_text(lead)
 

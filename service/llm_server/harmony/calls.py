@@ -131,10 +131,10 @@ class UndeclaredCall(Body):
         if self._text is None:
             return []
         self._text += text
-        if match := _NAMED_CALL.match(self._text, 0, _LONGEST_BEGINNING):
-            if tool := self._ledger.names.resolve(match[1]):
-                return self._begin(tool, self._text[match.end() :])
-            self._name = match[1]
+        match = _NAMED_CALL.match(self._text, 0, _LONGEST_BEGINNING)
+        tool = self._ledger.names.resolve(match[1]) if match else None
+        if match and tool:
+            return self._begin(tool, self._text[match.end() :])
         if len(self._text) > (LONGEST_HELD if self._is_wrapper else _LONGEST_BEGINNING):
             self._text = None
         return []
@@ -145,8 +145,8 @@ class UndeclaredCall(Body):
             self.outcome = self._call.outcome
             return events
         if ending.leaves_a_rest:
-            self.outcome = Outcome.CUT_CALL if self._is_wrapper else Outcome.HIDDEN
-        return self._call_whole(ending, tokens) if not ending.leaves_a_rest else self._refuse(ending)
+            return self._refuse(ending)
+        return self._call_whole(ending, tokens)
 
     def _begin(self, tool: str, arguments: str) -> list[Event]:
         self._ledger.repair("wrapped_call")
@@ -158,9 +158,10 @@ class UndeclaredCall(Body):
         for name, arguments in _named_calls(_parsed(self._text or ""), bare=self._is_wrapper):
             if tool := self._ledger.names.resolve(name):
                 events += self._begin(tool, arguments)
-                events += self._call.close(ending, tokens) if self._call else []
-                tokens, self.outcome = 0, Outcome.CALL
-            else:
+                if self._call is not None:
+                    events += self._call.close(ending, tokens)
+                    tokens, self.outcome = 0, self._call.outcome
+            elif self._is_wrapper:
                 self._name = name
         return events or self._refuse(ending)
 
