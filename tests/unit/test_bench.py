@@ -60,7 +60,7 @@ def test_no_prompt_is_asked_twice() -> None:
 def test_prompts_share_no_more_than_their_frame() -> None:
     frame = len(render(Conversation((UserText(""),))).tokens) + 20
     prompts = [question.tokens for run in range(2) for question in questions(8, run, TASK)]
-    assert all(100 < len(prompt) < 200 for prompt in prompts)
+    assert all(80 < len(prompt) < 120 for prompt in prompts)
     assert max(_common(one, other) for one, other in combinations(prompts, 2)) < frame
 
 

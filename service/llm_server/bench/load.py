@@ -62,13 +62,13 @@ class Measurement:
 
 
 def questions(count: int, run: int, task: str) -> list[Question]:
-    """Prompts of some 150 tokens. They differ from their first words, so that no cache can know more than the frame."""
+    """Prompts of some 100 tokens. They differ from their first words, so that no cache can know more than the frame."""
     return [Question(_unlike_any_other(run, number), task) for number in range(count)]
 
 
 def _unlike_any_other(run: int, number: int) -> str:
     digits = random.Random(f"{run}/{number}")
-    numbers = ", ".join(str(digits.randrange(100, 1000)) for _ in range(25))
+    numbers = ", ".join(str(digits.randrange(100, 1000)) for _ in range(6))
     return f"Never mention these numbers: {numbers}."
 
 

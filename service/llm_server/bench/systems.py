@@ -27,6 +27,7 @@ START_SECONDS: Final = 600.0
 """Long enough for compiling every kernel of a GPU."""
 
 _POLL_SECONDS: Final = 0.1
+_CONNECTS: Final = 50
 _STOP_SECONDS: Final = 15.0
 _LOG_SHOWN: Final = 2000
 
@@ -69,6 +70,16 @@ class ChatServer:
             return list(await asyncio.gather(*streams))
 
     async def _stream(self, client: httpx2.AsyncClient, question: Question, max_tokens: int, started: float) -> Answer:
+        """mlx_lm.server resets some of many connections that come at once; as any client does, this one tries again."""
+        for _ in range(_CONNECTS):
+            try:
+                prompt, tokens = await self._tokens(client, question, max_tokens)
+                return Answer(prompt, tokens, time.perf_counter() - started)
+            except httpx2.NetworkError:
+                await asyncio.sleep(_POLL_SECONDS)
+        raise BenchError(f"it reset a connection {_CONNECTS} times")
+
+    async def _tokens(self, client: httpx2.AsyncClient, question: Question, max_tokens: int) -> tuple[int, int]:
         usage: dict[str, int] = {}
         async with client.stream(
             "POST", f"{self.url}/v1/chat/completions", json=self._body(question, max_tokens)
@@ -80,7 +91,7 @@ class ChatServer:
                     usage = json.loads(line.removeprefix("data:"))["usage"]
         if not usage:
             raise BenchError(f"{self.name} ended a stream without saying how many tokens it had")
-        return Answer(usage["prompt_tokens"], usage["completion_tokens"], time.perf_counter() - started)
+        return usage["prompt_tokens"], usage["completion_tokens"]
 
     def _body(self, question: Question, max_tokens: int) -> dict[str, Any]:
         return {
@@ -151,7 +162,7 @@ def _running(
             yield process
         except (BenchError, OSError, httpx2.HTTPError) as error:
             log.seek(0)
-            raise BenchError(f"{name} failed: {error}\n{log.read()[-_LOG_SHOWN:]}") from error
+            raise BenchError(f"{name} failed: {error!r}\n{log.read()[-_LOG_SHOWN:]}") from error
         finally:
             _stop(process)
 
