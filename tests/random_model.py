@@ -16,13 +16,13 @@ WINDOW: Final = 128
 class RandomModel:
     """`model` is float32. Its weights are large, so that its answer depends on every token that attention can see."""
 
-    def __init__(self, *, layers: int = 2, seed: int = 1) -> None:
+    def __init__(self, *, layers: int = 2, seed: int = 1, vocabulary: int = VOCABULARY) -> None:
         self.model: Any = gpt_oss.Model(
             gpt_oss.ModelArgs(
                 num_hidden_layers=layers,
                 num_local_experts=4,
                 num_experts_per_tok=2,
-                vocab_size=VOCABULARY,
+                vocab_size=vocabulary,
                 hidden_size=64,
                 intermediate_size=64,
                 head_dim=16,

@@ -10,6 +10,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
 from llm_server.conversation import Conversation, GenerationRequest
 from llm_server.engine.client import Engine, TokenStream
@@ -17,6 +18,7 @@ from llm_server.engine.types import Finished, Logprobs, Submit, Tokens
 from llm_server.errors import BadRequest, ContextTooLong, EngineUnavailable, GenerationFailed, RequestTimeout
 from llm_server.events import Alternative, Event, Finish, TokenLogprob, Usage
 from llm_server.harmony.encoding import STOP_TOKENS, is_special, token_bytes
+from llm_server.harmony.grammar import turn_grammar
 from llm_server.harmony.parse import HarmonyParser
 from llm_server.harmony.recall import Memory
 from llm_server.harmony.render import Prompt, render
@@ -24,18 +26,23 @@ from llm_server.harmony.seal import Sealer
 from llm_server.harmony.transcript import TurnRecorder
 from llm_server.stop_strings import StopStrings
 
+GRAMMAR_SECONDS: Final = 5.0
+
 
 class Generator:
     """Starts generations on one engine, and remembers what the model thought until its calls are answered.
 
     `request_timeout` in seconds covers queue, prefill and decode together. `seal_key` opens what other processes with
-    the same key have sealed; None makes one that nobody else has.
+    the same key have sealed; None makes one that nobody else has. `guard`: what is decoded obeys a grammar.
     """
 
-    def __init__(self, engine: Engine, *, request_timeout: float, seal_key: bytes | None = None) -> None:
+    def __init__(
+        self, engine: Engine, *, request_timeout: float, seal_key: bytes | None = None, guard: bool = True
+    ) -> None:
         self.memory = Memory(Sealer(seal_key or secrets.token_bytes(32)))
         self._engine = engine
         self._request_timeout = request_timeout
+        self._guard = guard
 
     async def prompt(self, conversation: Conversation) -> Prompt:
         """The prompt that the conversation would be run with."""
@@ -45,7 +52,7 @@ class Generator:
         """Admit the request and return its events. A refusal is raised here, before any byte is sent.
 
         Raises:
-            BadRequest: a text that can not be encoded, or a bias on a token that is no text.
+            BadRequest: a bias on a token that is no text, or a schema that can not be enforced.
             ContextTooLong: the prompt leaves no room for an answer.
             Overloaded: the queue is full.
             EngineUnavailable: no engine is ready.
@@ -53,7 +60,8 @@ class Generator:
         """
         deadline = asyncio.get_running_loop().time() + self._request_timeout
         prompt = await self.prompt(request.conversation)
-        submission = self._submission(request, prompt)
+        grammar = await self._grammar(request)
+        submission = self._submission(request, prompt, grammar)
         try:
             async with asyncio.timeout_at(deadline):
                 stream = await self._engine.submit(submission)
@@ -61,7 +69,16 @@ class Generator:
             raise _too_slow(self._request_timeout) from None
         return Generation(stream, request, submission, self.memory, deadline=deadline, timeout=self._request_timeout)
 
-    def _submission(self, request: GenerationRequest, prompt: Prompt) -> Submit:
+    async def _grammar(self, request: GenerationRequest) -> str:
+        """Off the event loop: a schema may take its time, and costs its sender a refusal if it takes too long."""
+        if not self._guard:
+            return ""
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(turn_grammar, request), GRAMMAR_SECONDS)
+        except TimeoutError:
+            raise BadRequest(f"A schema took longer than {GRAMMAR_SECONDS:g} s to compile.") from None
+
+    def _submission(self, request: GenerationRequest, prompt: Prompt, grammar: str) -> Submit:
         if is_special(max(request.sampling.logit_bias, default=0)):
             raise BadRequest("'logit_bias' holds an id that is no token of text.", param="logit_bias")
         room = self._context_length() - len(prompt.tokens)
@@ -73,6 +90,7 @@ class Generator:
             max_tokens=min(request.max_tokens or room, room),
             stop_tokens=list(STOP_TOKENS),
             sampling=request.sampling,
+            grammar=grammar,
         )
 
     def _context_length(self) -> int:

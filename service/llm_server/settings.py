@@ -83,6 +83,10 @@ class Settings(BaseSettings):
     prefill_step_size: Annotated[
         int, Field(ge=16, description="Prompt tokens read between two decode steps of the other streams.")
     ] = 512
+    harmony_guard: Annotated[
+        Literal["on", "off"],
+        Field(description="on: the model can only write well-formed Harmony and valid arguments. off: it is trusted."),
+    ] = "on"
     request_timeout: Annotated[
         float, Field(gt=0, allow_inf_nan=False, description="Seconds a request may take in all.")
     ] = 300

@@ -33,7 +33,12 @@ class Services:
         return cls(
             settings,
             engine,
-            Generator(engine, request_timeout=settings.request_timeout, seal_key=seal_key),
+            Generator(
+                engine,
+                request_timeout=settings.request_timeout,
+                seal_key=seal_key,
+                guard=settings.harmony_guard == "on",
+            ),
             ModelNames(engine, settings.model_name, settings.model_aliases),
         )
 

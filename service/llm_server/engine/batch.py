@@ -17,6 +17,7 @@ from mlx_lm.generate import BatchGenerator, GenerationBatch, PromptProcessingBat
 
 from llm_server.conversation import Sampling
 from llm_server.engine.decoder import Decoded, Step
+from llm_server.engine.guard import Grammars, masked
 from llm_server.engine.sampling import RowSampler, choose, processors, read_report, reports
 from llm_server.engine.types import Submit
 
@@ -43,6 +44,7 @@ class _Decoding(GenerationBatch):
         current_reports = self._current_logprobs = self._next_logprobs
         logits = self.model(inputs[:, None], cache=self.prompt_cache)[:, -1, :]
         logits, contexts = self._processed(logits, inputs)
+        logits = masked(logits, inputs, [sampler.guard for sampler in self.samplers])
         self._next_tokens = choose(logits, self.samplers)
         self._next_logprobs = reports(logits, self._next_tokens, self.samplers)
         mx.async_eval(self._next_tokens, self._next_logprobs, contexts)
@@ -123,23 +125,33 @@ class _Sequence:
 
 
 class Batch:
-    """The decoder on MLX, for a loaded model of mlx-lm. `prefill_step_size` bounds the prompt tokens of a step."""
+    """The decoder on MLX, for a loaded model of mlx-lm.
 
-    def __init__(self, model: Any, *, max_concurrency: int, prefill_step_size: int) -> None:
+    `prefill_step_size` bounds the prompt tokens of a step. Without `grammars`, those of submissions are ignored.
+    """
+
+    def __init__(
+        self, model: Any, *, max_concurrency: int, prefill_step_size: int, grammars: Grammars | None = None
+    ) -> None:
         mx.set_cache_limit(_BUFFER_CACHE_BYTES)
         self._model = model
         self._vocabulary: int = model.args.vocab_size
         self._max_concurrency = max_concurrency
         self._prefill_step_size = prefill_step_size
+        self._grammars = grammars
         self._start_anew()
 
     def __len__(self) -> int:
         return len(self._sequences)
 
+    def ready(self, submission: Submit) -> bool:
+        return not (self._grammars and submission.grammar) or self._grammars.prepare(submission.grammar).done()
+
     def insert(self, submission: Submit) -> int:
-        """See `Decoder`. A prefix cache would pass `caches` and `all_tokens` here, a grammar one more processor."""
+        """See `Decoder`. A prefix cache would pass `caches` and `all_tokens` here."""
         self._check(submission)
-        samplers: Any = [RowSampler(submission.sampling)]
+        guard = self._grammars.guard(submission.grammar) if self._grammars and submission.grammar else None
+        samplers: Any = [RowSampler(submission.sampling, guard)]
         chains: Any = [processors(submission.sampling, submission.prompt)]
         (sequence,) = self._generator.insert(
             [submission.prompt], max_tokens=[_UNLIMITED], samplers=samplers, logits_processors=chains

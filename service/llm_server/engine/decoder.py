@@ -31,6 +31,9 @@ class Decoder(Protocol):
 
     def __len__(self) -> int: ...
 
+    def ready(self, submission: Submit) -> bool:
+        """Whether all that the sequence needs is at hand. If not, it is being made: ask again."""
+
     def insert(self, submission: Submit) -> int:
         """Take a sequence in and return its number.
 

@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS: Final = 0.5
 """How often `Status` is sent, and how long an idle loop sleeps at most."""
 
+PREPARE_SECONDS: Final = 0.001
+"""How often an idle loop asks whether a request is ready to run, while one is not."""
+
 Key: TypeAlias = tuple[bytes, str]
 """A client and its request id: two clients may choose the same id."""
 
@@ -96,6 +99,7 @@ class Loop:
         self._clock = clock
         self._requests: dict[Key, _Request] = {}
         self._by_sequence: dict[int, Key] = {}
+        self._preparing: dict[Key, None] = {}
         self._drain_until: float | None = None
         self._next_beat = clock()
         self._announced_draining = False
@@ -124,6 +128,7 @@ class Loop:
 
     def _drain(self) -> None:
         idle = 0.0 if len(self._decoder) else max(0.0, self._next_beat - self._clock())
+        idle = min(idle, PREPARE_SECONDS) if self._preparing else idle
         for client, message in self._channel.receive(idle):
             self._handle(client, message)
 
@@ -160,7 +165,9 @@ class Loop:
         return msgspec.structs.replace(submission, max_tokens=min(submission.max_tokens, room))
 
     def _admit(self) -> None:
-        for key in self._scheduler.start(self._clock()):
+        self._preparing |= dict.fromkeys(self._scheduler.start(self._clock()))
+        for key in [key for key in self._preparing if self._decoder.ready(self._requests[key].submission)]:
+            del self._preparing[key]
             request = self._requests[key]
             request.started = self._clock()
             try:
@@ -220,6 +227,7 @@ class Loop:
 
     def _drop(self, key: Key) -> None:
         request = self._requests.pop(key)
+        self._preparing.pop(key, None)
         if request.sequence is not None:
             self._by_sequence.pop(request.sequence, None)
         self._scheduler.leave(key, self._clock())

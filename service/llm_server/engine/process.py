@@ -25,6 +25,7 @@ from llm_server.engine.decoder import Decoder
 from llm_server.engine.loop import Key, Loop
 from llm_server.engine.scheduler import Scheduler
 from llm_server.engine.types import Abort, Hello, ModelInfo, Refused, Status, Submit
+from llm_server.harmony.encoding import VOCABULARY_SIZE
 from llm_server.observability.logging import configure_logging
 from llm_server.settings import Settings, SettingsError, exit_on_error, load_settings
 
@@ -77,14 +78,22 @@ def load_batch(settings: Settings) -> tuple[WarmDecoder, ModelInfo]:
     """
     try:
         from llm_server.engine.batch import Batch
+        from llm_server.engine.guard import Grammars
         from llm_server.engine.loading import ModelError, load
+        from llm_server.harmony.guard import guard_tokenizer
     except ImportError as error:
         _give_up(f"MLX can not be imported: {error}")
+    grammars = Grammars(guard_tokenizer, VOCABULARY_SIZE) if settings.harmony_guard == "on" else None
     try:
         loaded = load(settings)
     except ModelError as error:
         _give_up(str(error))
-    batch = Batch(loaded.model, max_concurrency=settings.max_concurrency, prefill_step_size=settings.prefill_step_size)
+    batch = Batch(
+        loaded.model,
+        max_concurrency=settings.max_concurrency,
+        prefill_step_size=settings.prefill_step_size,
+        grammars=grammars,
+    )
     return batch, loaded.info
 
 

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias, cast
 import mlx.core as mx
 
 from llm_server.conversation import Sampling
+from llm_server.engine.guard import Guard
 from llm_server.engine.types import Logprobs
 
 LogitsProcessor: TypeAlias = Callable[[mx.array, mx.array], mx.array]
@@ -40,9 +41,10 @@ _BLOCK: Final = 128
 
 
 class RowSampler:
-    """The sampling parameters and the random numbers of one request."""
+    """The sampling parameters, the random numbers and the guard of one request."""
 
-    def __init__(self, sampling: Sampling) -> None:
+    def __init__(self, sampling: Sampling, guard: Guard | None = None) -> None:
+        self.guard = guard
         self.greedy = sampling.temperature < _COLDEST
         self.temperature = max(sampling.temperature, _COLDEST)
         self.top_p = max(sampling.top_p, 1e-6)

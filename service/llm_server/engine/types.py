@@ -34,13 +34,17 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 
 
 class Submit(msgspec.Struct, frozen=True, tag=True):
-    """Run this prompt. `max_tokens` >= 1; the engine stops after any of `stop_tokens`, which is reported as a token."""
+    """Run this prompt. `max_tokens` >= 1; the engine stops after any of `stop_tokens`, which is reported as a token.
+
+    `grammar` (Lark, as llguidance reads it) bounds what may be decoded; empty for no bounds.
+    """
 
     request_id: str
     prompt: list[int]
     max_tokens: int
     stop_tokens: list[int]
     sampling: Sampling
+    grammar: str = ""
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):

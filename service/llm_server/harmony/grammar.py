@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from llguidance import LLMatcher
@@ -35,8 +36,8 @@ def turn_grammar(request: GenerationRequest) -> str:
         BadRequest: a schema is too large, too deep, or uses a keyword that can not be enforced.
     """
     grammar = "\n".join(_rules(request))
-    if message := LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar)):
-        raise BadRequest(_reason(message))
+    if fault := _fault(grammar):
+        raise BadRequest(f"A schema can not be enforced: {fault}.")
     return grammar
 
 
@@ -137,6 +138,8 @@ def _bounded(schema: Any, depth: int) -> Any:
     return schema
 
 
-def _reason(message: str) -> str:
-    """The library's reason without the grammar around it, which holds the caller's own text."""
-    return f"A schema can not be enforced: {message.splitlines()[0].partition(': ')[2] or 'it is not valid'}."
+@lru_cache(maxsize=256)
+def _fault(grammar: str) -> str:
+    """The library's reason to refuse it, without the lines it quotes, which hold the caller's own text."""
+    message = LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar))
+    return message and (message.splitlines()[0].partition(": ")[2] or "it is not valid")

@@ -19,6 +19,7 @@ from llm_server.conversation import (
     Sampling,
     Tool,
     ToolCall,
+    ToolChoice,
     ToolResult,
     UserText,
 )
@@ -190,7 +191,7 @@ def test_a_result_without_its_call_is_refused() -> None:
 
 @pytest.mark.parametrize("tool", [READ, {**READ, "type": "custom"}, {**READ, "strict": True, "defer_loading": False}])
 def test_the_callers_tools_are_offered(tool: Wire) -> None:
-    assert conversation(tools=[tool]).tools == (Tool("Read", "Reads a file.", SCHEMA),)
+    assert conversation(tools=[tool]).tools == (Tool("Read", "Reads a file.", SCHEMA, strict="strict" in tool),)
 
 
 @pytest.mark.parametrize(
@@ -248,17 +249,32 @@ def test_tools_change_in_the_middle_of_a_conversation(
 
 
 @pytest.mark.parametrize(
-    ("choice", "offered"),
+    ("choice", "expected"),
     [
-        ({"type": "auto", "disable_parallel_tool_use": True}, ["Read", "Write"]),
-        ({"type": "any"}, ["Read", "Write"]),
-        ({"type": "none"}, []),
-        ({"type": "tool", "name": "Write"}, ["Write"]),
+        (None, ToolChoice()),
+        ({"type": "auto", "disable_parallel_tool_use": True}, ToolChoice(parallel=False)),
+        ({"type": "any"}, ToolChoice("required")),
+        ({"type": "none"}, ToolChoice("none")),
+        ({"type": "tool", "name": "Write"}, ToolChoice("required", frozenset({"Write"}))),
     ],
 )
-def test_tool_choice_narrows_what_is_offered(choice: Wire, offered: list[str]) -> None:
-    tools = conversation(tools=[READ, {**READ, "name": "Write"}], tool_choice=choice).tools
-    assert [tool.name for tool in tools] == offered
+def test_a_tool_choice_leaves_the_prompt_alone_unless_it_is_none(choice: Wire | None, expected: ToolChoice) -> None:
+    asked = generation(tools=[READ, {**READ, "name": "Write"}], tool_choice=choice)
+    assert asked.tool_choice == expected
+    assert [tool.name for tool in asked.conversation.tools] == ([] if expected.mode == "none" else ["Read", "Write"])
+
+
+@pytest.mark.parametrize("field", ["output_config", "output_format"])
+def test_an_output_format_is_the_answers_schema_and_the_model_is_told(field: str) -> None:
+    wanted = {"type": "json_schema", "schema": {"type": "object"}}
+    asked = generation(**{field: {"format": wanted} if field == "output_config" else wanted})
+    assert asked.answer_schema == {"type": "object"}
+    assert asked.conversation.items[0] == Instructions('# Response Formats\n\n## answer\n\n{"type":"object"}')
+
+
+def test_a_thinking_budget_bounds_the_reasoning() -> None:
+    assert generation(thinking={"type": "enabled", "budget_tokens": 2048}).reasoning_budget == 2048
+    assert generation().reasoning_budget is None
 
 
 def test_a_tool_choice_that_is_not_offered_is_refused() -> None:

@@ -49,6 +49,7 @@ class FakeDecoder:
     unread: dict[int, int] = field(default_factory=dict)
     decoded: dict[int, int] = field(default_factory=dict)
     inserted: int = 0
+    compiling: set[str] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -423,3 +424,22 @@ def test_every_step_is_told_to_the_observer() -> None:
         (2, 1, 1),
         (2, 0, 2),
     ]
+
+
+def test_a_request_runs_once_its_grammar_is_compiled_and_holds_up_nobody() -> None:
+    engine = Engine(decoder=FakeDecoder(compiling={"slow"}))
+    engine.turn(msgspec.structs.replace(submission("slow"), grammar="slow"), submission("quick"))
+    engine.turn_until_idle()
+    assert engine.ends() == {"quick": "length"}
+    assert engine.load == (1, 0)
+    assert engine.channel.waits[-1] < BEAT_SECONDS
+    engine.decoder.compiling.clear()
+    engine.turn_until_idle()
+    assert engine.ends() == {"quick": "length", "slow": "length"}
+
+
+def test_an_abort_frees_a_request_whose_grammar_is_being_compiled() -> None:
+    engine = Engine(decoder=FakeDecoder(compiling={"slow"}))
+    engine.turn(msgspec.structs.replace(submission("slow"), grammar="slow"))
+    engine.turn(Abort("slow"))
+    assert engine.load == (0, 0)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
+from llm_server.api.anthropic import schema as wire
 from llm_server.api.anthropic.errors import ThreadsUnsupported
 from llm_server.api.anthropic.response import ReasoningBlocks
 from llm_server.api.anthropic.schema import (
@@ -27,7 +28,6 @@ from llm_server.api.anthropic.schema import (
     SearchResultBlock,
     TextBlock,
     ToolAdditionBlock,
-    ToolChoice,
     ToolDefinition,
     ToolReferenceBlock,
     ToolRemovalBlock,
@@ -35,6 +35,7 @@ from llm_server.api.anthropic.schema import (
     ToolUseBlock,
 )
 from llm_server.api.reasoning import EFFORTS, reasoning_effort
+from llm_server.api.structured import response_format
 from llm_server.conversation import (
     AssistantText,
     Conversation,
@@ -46,6 +47,7 @@ from llm_server.conversation import (
     Sampling,
     Tool,
     ToolCall,
+    ToolChoice,
     ToolResult,
     UserText,
 )
@@ -82,6 +84,9 @@ def to_generation(body: MessagesRequest) -> GenerationRequest:
         sampling=_sampling(body),
         max_tokens=body.max_tokens,
         stop=body.stop_sequences or (),
+        tool_choice=_tool_choice(body.tool_choice, conversation.tools),
+        answer_schema=_answer_schema(body),
+        reasoning_budget=body.thinking.budget_tokens if body.thinking else None,
     )
 
 
@@ -103,7 +108,7 @@ def to_conversation(body: CountTokensRequest) -> Conversation:
     if not messages:
         raise BadRequest("messages: at least one message is required", param="messages")
     return Conversation(
-        items=(*_system(body), *messages),
+        items=(*_system(body), *_format(body), *messages),
         tools=_offered(body),
         reasoning_effort=_effort(body),
     )
@@ -242,7 +247,8 @@ def _offered(body: CountTokensRequest) -> tuple[Tool, ...]:
         for number, tool in enumerate(declared)
         if _is_callers(tool) and changes.get(tool.name or "", searchable or not tool.defer_loading)
     ]
-    return _chosen(tuple({tool.name: tool for tool in offered}.values()), body.tool_choice)
+    may_call = body.tool_choice is None or body.tool_choice.type != "none"
+    return tuple({tool.name: tool for tool in offered}.values()) if may_call else ()
 
 
 def _blocks(messages: Sequence[Message]) -> Iterator[Block]:
@@ -271,18 +277,33 @@ def _is_callers(tool: ToolDefinition) -> bool:
 def _tool(tool: ToolDefinition, place: str) -> Tool:
     if not re.fullmatch(TOOL_NAME, tool.name or ""):
         raise BadRequest(f"{place}.name: must match {TOOL_NAME}", param=f"{place}.name")
-    return Tool(tool.name or "", tool.description or "", tool.input_schema)
+    return Tool(tool.name or "", tool.description or "", tool.input_schema, strict=bool(tool.strict))
 
 
-def _chosen(tools: tuple[Tool, ...], choice: ToolChoice | None) -> tuple[Tool, ...]:
-    if choice is None or choice.type in ("auto", "any"):
-        return tools
-    if choice.type == "none":
-        return ()
-    named = tuple(tool for tool in tools if tool.name == choice.name)
-    if not named:
-        raise BadRequest("tool_choice.name: no tool of this name is offered", param="tool_choice.name")
-    return named
+def _tool_choice(choice: wire.ToolChoice | None, tools: tuple[Tool, ...]) -> ToolChoice:
+    if choice is None:
+        return ToolChoice()
+    parallel = not choice.disable_parallel_tool_use
+    match choice.type:
+        case "none":
+            return ToolChoice("none")
+        case "auto":
+            return ToolChoice("auto", None, parallel)
+        case "any" if tools:
+            return ToolChoice("required", None, parallel)
+        case "tool" if choice.name in {tool.name for tool in tools}:
+            return ToolChoice("required", frozenset({choice.name or ""}), parallel)
+    raise BadRequest(f"tool_choice: no tool is offered that '{choice.type}' could call", param="tool_choice")
+
+
+def _answer_schema(body: CountTokensRequest) -> dict[str, Any] | None:
+    asked = (body.output_config.format if body.output_config else None) or body.output_format
+    return asked.schema_ if asked and asked.type == "json_schema" else None
+
+
+def _format(body: CountTokensRequest) -> Iterator[Item]:
+    if (schema := _answer_schema(body)) is not None:
+        yield Instructions(response_format("answer", schema))
 
 
 def _effort(body: CountTokensRequest) -> ReasoningEffort:

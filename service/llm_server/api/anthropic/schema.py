@@ -79,6 +79,7 @@ class ToolDefinition(Wire):
     name: str | None = None
     description: str | None = None
     input_schema: dict[str, Any] | None = None
+    strict: bool | None = None
     defer_loading: bool | None = None
 
 
@@ -189,10 +190,18 @@ Content: TypeAlias = Annotated[tuple[Block, ...], BeforeValidator(_as_blocks)]
 """A string is one text block, and no content is no block."""
 
 
+class OutputFormat(Wire):
+    """`type` is json_schema, or one this server does not know, which is ignored."""
+
+    type: str
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+
+
 class OutputConfig(Wire):
     """`effort` is low, medium, high, xhigh or max."""
 
     effort: str | None = None
+    format: OutputFormat | None = None
 
 
 class Thinking(Wire):
@@ -215,6 +224,7 @@ class Message(Wire):
 class ToolChoice(Wire):
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
+    disable_parallel_tool_use: bool | None = None
 
 
 class CountTokensRequest(Wire):
@@ -227,6 +237,7 @@ class CountTokensRequest(Wire):
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
 
 

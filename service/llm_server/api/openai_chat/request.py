@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -10,6 +9,7 @@ from typing import Any, Final
 from llm_server.api.openai_chat import schema as wire
 from llm_server.api.openai_chat.schema import ChatRequest, Function, Message, Part, ResponseFormat, is_name
 from llm_server.api.reasoning import reasoning_effort
+from llm_server.api.structured import response_format
 from llm_server.conversation import (
     AssistantText,
     Conversation,
@@ -222,12 +222,9 @@ def _answer_schema(asked: ResponseFormat | None) -> Mapping[str, Any] | None:
 
 
 def _format(asked: ResponseFormat | None) -> str:
-    """Harmony's section for structured output, so that the model knows what the grammar will hold it to."""
     match asked:
         case ResponseFormat(type="json_schema", json_schema=schema) if schema:
-            comment = "".join(f"// {line}\n" for line in (schema.description or "").splitlines())
-            body = json.dumps(schema.schema_, ensure_ascii=False, separators=(",", ":"))
-            return f"# Response Formats\n\n## {schema.name}\n\n{comment}{body}"
+            return response_format(schema.name, schema.schema_, schema.description or "")
         case ResponseFormat(type="json_object"):
-            return '# Response Formats\n\n## json_object\n\n// One JSON object, and no other text.\n{"type":"object"}'
+            return response_format("json_object", {"type": "object"}, "One JSON object, and no other text.")
     return ""
