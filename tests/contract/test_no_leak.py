@@ -75,15 +75,21 @@ def tokens(*texts: str) -> list[int]:
 secrets = st.lists(st.sampled_from(SECRETS), min_size=1, max_size=3).map(lambda texts: tokens(*texts))
 public = st.lists(st.sampled_from(PUBLIC), max_size=3).map(lambda texts: tokens(*texts))
 ends = st.sampled_from(([END], [END, START], [START], [CALL], [RETURN], [END, *tokens("\n")], []))
+closed = st.sampled_from(([END], [END, START], [START], [RETURN], [END, *tokens("\n")]))
 analysis_headers = st.sampled_from(("analysis", " analysis", "analysis ", "analysis\n"))
 starts = st.sampled_from(([], [START, *tokens("assistant")], tokens("assistant")))
 
 
 @st.composite
 def thoughts(draw: st.DrawFn) -> list[int]:
-    """A message of analysis, however it is introduced and ended, with secrets and stray text in it."""
-    header = [*draw(starts), CHANNEL, *tokens(draw(analysis_headers)), MESSAGE]
-    return [*header, *draw(public), *draw(secrets), *draw(public), *draw(ends)]
+    """A message of analysis, however it is introduced and ended, with secrets and stray text in it.
+
+    Without `<|start|>`, what came before may address it to a tool, and then `<|call|>` makes it a call, not a thought.
+    """
+    start = draw(starts)
+    end = draw(ends if START in start else closed)
+    header = [*start, CHANNEL, *tokens(draw(analysis_headers)), MESSAGE]
+    return [*header, *draw(public), *draw(secrets), *draw(public), *end]
 
 
 @st.composite
