@@ -146,7 +146,7 @@ async def test_closing_aborts_once_and_ends_whoever_still_reads(engine: PlayedEn
     await asyncio.sleep(0)
     stream.close()
     stream.close()
-    assert await reading is None
+    assert await asyncio.wait_for(reading, 10) is None
     assert await engine.next(Abort) == Abort("a")
     await admitted(engine, client, "b")
     assert engine.heard == []
@@ -180,6 +180,9 @@ async def test_what_the_engine_said_before_it_went_still_arrives(engine: PlayedE
     complete, cut = await admitted(engine, client, "a"), await admitted(engine, client, "b")
     engine.say(Tokens("a", [1], []), finished("a"), Tokens("b", [2], []))
     engine.restart()
+    # Event loops may report the end of the connection first.
+    assert client._monitor.poll(10_000)
+    client._follow_connection()
     assert [message async for message in complete] == [Tokens("a", [1], []), finished("a")]
     messages = aiter(cut)
     assert await anext(messages) == Tokens("b", [2], [])
@@ -194,7 +197,7 @@ async def test_an_engine_that_was_replaced_fails_the_requests_of_the_one_before(
     stream = await admitted(engine, client, "a")
     engine.say(msgspec.structs.replace(READY, incarnation="second"))
     with pytest.raises(EngineUnavailable):
-        await anext(aiter(stream))
+        await asyncio.wait_for(anext(aiter(stream)), 10)
     assert client.status is not None
     assert client.status.incarnation == "second"
 
@@ -220,7 +223,7 @@ async def test_an_engine_that_says_nothing_counts_as_dead_until_it_speaks(engine
         await client.wait_ready()
         stream = await admitted(engine, client, "a")
         with pytest.raises(EngineUnavailable):
-            await anext(aiter(stream))
+            await asyncio.wait_for(anext(aiter(stream)), 10)
         assert client.status is None
         assert await engine.next(Abort) == Abort("a")
         engine.say(READY)
