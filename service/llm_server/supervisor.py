@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -41,7 +41,7 @@ MODEL_NOT_LOADABLE = os.EX_CONFIG
 _API_RESTARTS = 3
 """gunicorn replaces workers itself. If it ends again and again, there is nobody who could answer requests with 503."""
 
-_ENGINE_STOP_SECONDS = 5.0
+_ENGINE_STOP_SECONDS = 2.0
 _API_STOP_SECONDS = 5.0
 _STACK_DUMP_SECONDS = 1.0
 SAME_SIGNAL_SECONDS = 0.5
@@ -187,16 +187,8 @@ def _text(value: object) -> str:
 class Supervisor:
     """The engine, gunicorn and the signals. One per process."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        engine_command: Sequence[str] = ENGINE_COMMAND,
-        api_command: Sequence[str] = API_COMMAND,
-    ) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._engine_command = engine_command
-        self._api_command = api_command
         self._api: Child | None = None
         self._ending = asyncio.Event()
         self._ended_at = 0.0
@@ -213,9 +205,7 @@ class Supervisor:
                 open_listeners.enter_context(closing(each)) for each in listen(self._settings.host, self._settings.port)
             ]
             self._handle_signals()
-            async with running_engine(
-                self._settings, on_ready=self._announce, on_failure=self._end, command=self._engine_command
-            ) as address:
+            async with running_engine(self._settings, on_ready=self._announce, on_failure=self._end) as address:
                 api = asyncio.create_task(self._keep_api(address, [listener.fileno() for listener in listeners]))
                 api.add_done_callback(partial(_end_on_error, self._end))
                 await self._ending.wait()
@@ -231,7 +221,7 @@ class Supervisor:
         binds = [word for number in listeners for word in ("--bind", f"fd://{number}")]
         backoff = Backoff(limit=_API_RESTARTS)
         while not self._ending.is_set():
-            self._api = await Child.start([*self._api_command, *binds], _variables(self._settings, address), listeners)
+            self._api = await Child.start([*API_COMMAND, *binds], _variables(self._settings, address), listeners)
             if self._ending.is_set():
                 self._api.send_signal(signal.SIGTERM)
             code = await self._api.wait()
@@ -241,7 +231,9 @@ class Supervisor:
                 logger.critical("the API workers have ended %d times in %.0f s", backoff.limit + 1, backoff.window)
                 return self._end(1)
             delay = _announce_restart("API", code, backoff)
-            await asyncio.wait({asyncio.ensure_future(self._ending.wait())}, timeout=delay)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._ending.wait()
 
     async def _drain(self, api: asyncio.Task[None]) -> None:
         """gunicorn refuses connections from now on, and ends with its last stream."""
