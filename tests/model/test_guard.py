@@ -22,7 +22,7 @@ from llm_server.harmony.parse import HarmonyParser
 from llm_server.harmony.render import render
 from random_model import RandomModel
 
-TURNS = 16
+TURNS = 8
 """Decoded together. More of them prove more: each has a seed of its own."""
 
 SCHEMA: dict[str, Any] = {
@@ -77,7 +77,7 @@ def parsed(tokens: list[int], request: GenerationRequest) -> tuple[Completion, H
 
 
 def test_required_calls_are_all_well_formed(batch: Batch) -> None:
-    request = replace(ASKED, tool_choice=ToolChoice("required", frozenset({"get_weather"})))
+    request = replace(ASKED, tool_choice=ToolChoice("required", frozenset({"get_weather"}), parallel=False))
     for tokens in turns(batch, request, TURNS):
         completion, parser = parsed(tokens, request)
         harmony_encoding().parse_messages_from_completion_tokens(tokens, Role.ASSISTANT, strict=True)
@@ -105,13 +105,15 @@ def test_an_answer_that_must_be_json_is(batch: Batch) -> None:
 def test_free_turns_never_call_what_is_not_declared(batch: Batch) -> None:
     for tokens in turns(batch, replace(ASKED, max_tokens=60), TURNS):
         _, parser = parsed(tokens, ASKED)
-        assert {repair.kind for repair in parser.repairs} <= {"call_channel"}
+        if tokens[-1] in STOP_TOKENS:
+            assert {repair.kind for repair in parser.repairs} <= {"call_channel"}
         assert not parser.undeclared_calls
 
 
-def test_a_small_limit_leaves_an_answer(batch: Batch) -> None:
-    request = replace(ASKED, max_tokens=32, reasoning_budget=None, conversation=Conversation((UserText("Hi"),)))
-    for tokens in turns(batch, request, 16):
+@pytest.mark.parametrize("limit", [4, 15, 32])
+def test_a_small_limit_leaves_an_answer(batch: Batch, limit: int) -> None:
+    request = replace(ASKED, max_tokens=limit, reasoning_budget=None, conversation=Conversation((UserText("Hi"),)))
+    for tokens in turns(batch, request, TURNS):
         completion, _ = parsed(tokens, request)
         assert completion.text
 

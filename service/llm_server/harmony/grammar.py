@@ -19,6 +19,9 @@ from llm_server.errors import BadRequest
 MAX_SCHEMA_BYTES: Final = 64 * 1024
 MAX_SCHEMA_DEPTH: Final = 32
 
+HEADERS: Final = 14
+"""Tokens of what stands around analysis and answer, and a few words of the answer. With less, there is no analysis."""
+
 _SPACE: Final = "( |\\n {0,24})?"
 """Between JSON's tokens: nothing, a blank, or a line break with indentation. More of it is a loop, not formatting."""
 
@@ -44,8 +47,9 @@ def turn_grammar(request: GenerationRequest) -> str:
 def _rules(request: GenerationRequest) -> Iterator[str]:
     callable_tools = _callable(request)
     yield "%llguidance {}"
-    yield f"start: {_turn(request, bool(callable_tools))}"
-    yield from _thoughts(_budget(request))
+    budget = _budget(request)
+    yield f"start: {'' if budget == 0 else 'thought? '}{_turn(request, bool(callable_tools))}"
+    yield from _thoughts(budget)
     yield 'preamble: <|channel|> "commentary" <|message|> TEXT <|end|> <|start|> "assistant"'
     yield f'final: <|channel|> "final" <|message|> {_answer(request)} <|return|>'
     if callable_tools:
@@ -55,9 +59,9 @@ def _rules(request: GenerationRequest) -> Iterator[str]:
 
 def _turn(request: GenerationRequest, may_call: bool) -> str:
     if not may_call:
-        return "thought? final"
+        return "final"
     ending = "calls" if request.tool_choice.mode == "required" else "(final | calls)"
-    return f"thought? (preamble afterthought?)? {ending}"
+    return f"(preamble afterthought?)? {ending}"
 
 
 def _callable(request: GenerationRequest) -> list[Tool]:
@@ -68,8 +72,9 @@ def _callable(request: GenerationRequest) -> list[Tool]:
 
 
 def _budget(request: GenerationRequest) -> int | None:
-    """Tokens of analysis. A quarter of a limited answer is kept for what the caller is to see."""
-    limits = [] if request.max_tokens is None else [request.max_tokens * 3 // 4]
+    """Tokens of analysis. A quarter of a limited answer, and its headers, are kept for what the caller is to see."""
+    limit = request.max_tokens
+    limits = [] if limit is None else [max(0, min(limit * 3 // 4, limit - HEADERS))]
     limits += [] if request.reasoning_budget is None else [request.reasoning_budget]
     return min(limits, default=None)
 

@@ -121,17 +121,18 @@ def test_what_is_not_legal_can_not_be_finished(asked: GenerationRequest, tokens:
 
 @pytest.mark.parametrize(
     ("changes", "budget"),
-    [({"max_tokens": 16}, 12), ({"reasoning_budget": 5}, 5), ({"max_tokens": 4, "reasoning_budget": 9}, 3)],
+    [({"max_tokens": 100}, 75), ({"max_tokens": 20}, 6), ({"reasoning_budget": 5}, 5)],
 )
 def test_analysis_ends_within_its_budget(changes: dict[str, int], budget: int) -> None:
     header = [CHANNEL, *text_tokens("analysis"), MESSAGE]
-    words = text_tokens(" word" * 40)
+    words = text_tokens(" word" * 90)
     assert accepted(request(**changes), [*header, *words]) == len(header) + budget
 
 
-def test_a_limit_that_is_kept_leaves_room_for_the_answer() -> None:
-    words = " word" * 12
-    assert accepted(request(max_tokens=16), reply(words.strip(), "Hello!")) > 0
+def test_a_limit_that_leaves_no_room_for_analysis_leaves_it_out() -> None:
+    asked = request(max_tokens=14)
+    assert accepted(asked, reply("Think.", "Hello!")) < 3
+    assert accepted(asked, message("final", "Hello!", RETURN)) > 0
 
 
 @pytest.mark.parametrize(
