@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from llm_server.events import BlockDelta, BlockStart, BlockStop, Event
-from llm_server.harmony.encoding import CALL, CHANNEL, MESSAGE, START, is_special
+from llm_server.harmony.encoding import CALL, MESSAGE, is_special
 from llm_server.harmony.messages import assistant_start, call, preamble, thought
 from llm_server.harmony.repairs import Repair, RepairKind
 from llm_server.harmony.seal import Sealer
@@ -155,14 +155,11 @@ class TurnRecorder:
         return stop
 
     def _thought(self, size: int) -> Sequence[int] | None:
-        """The body of the message of `size` tokens that has just ended. None if it has no beginning that is one.
+        """The body of the message of `size` tokens that has just ended, or None if it did not begin as one.
 
-        A message that was not closed ends before the token that begins the next one.
+        The last token is the message's own end or, if it was not closed, the beginning of the next one.
         """
-        end = len(self._tokens)
-        if end and self._tokens[-1] in (START, CHANNEL):
-            end -= 1
-        message = self._tokens[max(0, end - size) : end]
+        message = self._tokens[len(self._tokens) - size :]
         if MESSAGE not in message:
             return None
         return [token for token in message[message.index(MESSAGE) + 1 :] if not is_special(token)]

@@ -67,6 +67,10 @@ def test_text_and_seals_of_the_turn_are_in_it() -> None:
     assert told(QUESTION, *said, RESULT_A) == [QUESTION, "one", RESULT_A]
 
 
+def test_what_stands_after_the_last_call_is_in_its_turn() -> None:
+    assert told(QUESTION, A, SEALED, RESULT_A) == [QUESTION, "one", RESULT_A]
+
+
 def test_rounds_of_one_turn_are_told_each() -> None:
     assert told(QUESTION, A, RESULT_A, B, C, RESULT_B, RESULT_C) == [
         *(QUESTION, "one", RESULT_A),

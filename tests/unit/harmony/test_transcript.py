@@ -177,6 +177,22 @@ def test_a_malformed_turn_is_kept_as_it_was_understood(broken: list[int]) -> Non
     assert len(tokens) == len(AS_TRAINED)
 
 
+def test_each_message_of_a_malformed_turn_is_kept_once() -> None:
+    two_calls = [*CALL_OF_TOOL[:-1], END, *START_OF_TURN, *message("commentary", "{}", RETURN, "functions.get_weather")]
+    tokens = list(recorded(two_calls).tokens)
+    assert tokens[: len(AS_TRAINED)] == AS_TRAINED
+    assert tokens.count(CALL) == 2
+    assert tokens.count(END) == AS_TRAINED.count(END)
+
+
+def test_a_call_that_was_cut_off_is_not_kept() -> None:
+    cut = [*CALL_OF_TOOL[:-1], END, *START_OF_TURN, *message("commentary", '{"ci', END, "functions.get_weather")[:-1]]
+    remembered, _ = record(cut, truncated=True)
+    assert remembered is not None
+    assert len(remembered.calls) == 1
+    assert list(remembered.tokens) == AS_TRAINED
+
+
 def test_what_follows_the_last_call_is_not_kept() -> None:
     cut = [*CALL_OF_TOOL[:-1], END, *START_OF_TURN, *message("analysis", "Quokka.", END)[:-1]]
     remembered, events = record(cut, truncated=True)
