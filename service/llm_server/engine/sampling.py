@@ -132,7 +132,7 @@ def _logit_bias(sampling: Sampling) -> LogitsProcessor:
 
 def _sample(logits: mx.array, samplers: Sequence[RowSampler]) -> mx.array:
     """Temperature, then min-p, top-k and top-p, each on what the one before has left, then a draw."""
-    scaled = logits.astype(mx.float32) / _column([sampler.temperature for sampler in samplers])
+    scaled = logits / _column([sampler.temperature for sampler in samplers])  # in float32, like the column
     levels = scaled - mx.max(scaled, axis=-1, keepdims=True)
     weights = mx.exp(levels)
     if any(sampler.min_p > 0 for sampler in samplers):

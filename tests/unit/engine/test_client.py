@@ -152,6 +152,19 @@ async def test_closing_aborts_once_and_ends_whoever_still_reads(engine: PlayedEn
     assert engine.heard == []
 
 
+async def test_sending_does_not_hide_what_has_come(engine: PlayedEngine, client: EngineClient) -> None:
+    """The socket's descriptor signals once, and whoever looks at the socket takes the signal away."""
+    stream, other = await admitted(engine, client, "a"), await admitted(engine, client, "b")
+    engine.say(Tokens("a", [1], []))
+    assert client._socket.poll(10_000)
+    other.close()
+    reading = asyncio.create_task(anext(aiter(stream)))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert reading.done()
+    assert await reading == Tokens("a", [1], [])
+
+
 async def test_a_stream_that_has_finished_is_not_aborted(engine: PlayedEngine, client: EngineClient) -> None:
     stream = await admitted(engine, client, "a")
     engine.say(finished("a"))
