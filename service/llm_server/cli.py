@@ -1,4 +1,4 @@
-"""The command line: `llm-server serve`, `llm-server bench`.
+"""The command line: `llm-server serve`, `llm-server explain`, `llm-server bench`.
 
 Options are settings: each one overrides its `LLM_*` variable.
 Commands are imported when they run, so that `--help` answers at once.
@@ -29,10 +29,15 @@ _SERVE_OPTIONS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code of the process."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["bench"]:
-        from llm_server.bench import main as bench
+    match words[:1]:
+        case ["bench"]:
+            from llm_server.bench import main as bench
 
-        return bench(words[1:])
+            return bench(words[1:])
+        case ["explain"]:
+            from llm_server.explain import main as explain
+
+            return explain(words[1:])
     return _serve(_parser().parse_args(words))
 
 
@@ -63,5 +68,6 @@ def _parser() -> argparse.ArgumentParser:
         serve.add_argument(
             option, dest=name, metavar="…", help=f"{Settings.model_fields[name].description} [{variable}]"
         )
+    commands.add_parser("explain", help="say what recorded model output means", add_help=False)
     commands.add_parser("bench", help="measure it against a bare loop and mlx_lm.server", add_help=False)
     return parser
