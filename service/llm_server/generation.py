@@ -10,15 +10,17 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from llm_server.conversation import Conversation, GenerationRequest
 from llm_server.engine.client import Engine, TokenStream
 from llm_server.engine.types import Finished, Logprobs, Submit, Tokens
 from llm_server.errors import BadRequest, ContextTooLong, EngineUnavailable, GenerationFailed, RequestTimeout
-from llm_server.events import Alternative, Event, Finish, TokenLogprob, Usage
+from llm_server.events import Alternative, BlockStart, Event, Finish, TokenLogprob, Usage
 from llm_server.harmony.encoding import STOP_TOKENS, is_special, token_bytes
 from llm_server.harmony.grammar import turn_grammar
+from llm_server.harmony.identifiers import Identifiers, identified, identified_conversation
 from llm_server.harmony.parse import HarmonyParser
 from llm_server.harmony.recall import Memory
 from llm_server.harmony.render import Prompt, render
@@ -46,7 +48,7 @@ class Generator:
 
     async def prompt(self, conversation: Conversation) -> Prompt:
         """The prompt that the conversation would be run with."""
-        return await asyncio.to_thread(render, conversation, self.memory)
+        return await asyncio.to_thread(render, identified_conversation(conversation)[0], self.memory)
 
     async def start(self, request: GenerationRequest) -> Generation:
         """Admit the request and return its events. A refusal is raised here, before any byte is sent.
@@ -59,7 +61,8 @@ class Generator:
             RequestTimeout: it was not admitted in time.
         """
         deadline = asyncio.get_running_loop().time() + self._request_timeout
-        prompt = await self.prompt(request.conversation)
+        request, identifiers = identified(request)
+        prompt = await asyncio.to_thread(render, request.conversation, self.memory)
         grammar = await self._grammar(request)
         submission = self._submission(request, prompt, grammar)
         try:
@@ -67,7 +70,15 @@ class Generator:
                 stream = await self._engine.submit(submission)
         except TimeoutError:
             raise _too_slow(self._request_timeout) from None
-        return Generation(stream, request, submission, self.memory, deadline=deadline, timeout=self._request_timeout)
+        return Generation(
+            stream,
+            request,
+            submission,
+            self.memory,
+            identifiers,
+            deadline=deadline,
+            timeout=self._request_timeout,
+        )
 
     async def _grammar(self, request: GenerationRequest) -> str:
         """Off the event loop: a schema may take its time, and costs its sender a refusal if it takes too long."""
@@ -113,6 +124,7 @@ class Generation:
         request: GenerationRequest,
         submission: Submit,
         memory: Memory,
+        identifiers: Identifiers,
         *,
         deadline: float,
         timeout: float,
@@ -125,6 +137,7 @@ class Generation:
         )
         self._recorder = TurnRecorder(memory.sealer)
         self._transcripts = memory.transcripts
+        self._identifiers = identifiers
         self._stop = StopStrings(request.stop)
         self._deadline = deadline
         self._timeout = timeout
@@ -179,7 +192,14 @@ class Generation:
         return shown
 
     def _shown(self, events: Iterable[Event]) -> list[Event]:
-        return [self._recorder.read(shown) for event in events for shown in self._stop.feed(event)]
+        return [self._named(self._recorder.read(shown)) for event in events for shown in self._stop.feed(event)]
+
+    def _named(self, event: Event) -> Event:
+        """The event with the tool's name as the caller knows it."""
+        match event:
+            case BlockStart(kind="tool_call", tool_name=identifier):
+                return replace(event, tool_name=self._identifiers.name(identifier))
+        return event
 
     def _finish(self, cached: int) -> Finish:
         self._finished = True
