@@ -10,25 +10,32 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
+
+import msgspec
 
 from llm_server.conversation import Conversation, GenerationRequest
 from llm_server.engine.client import Engine, TokenStream
 from llm_server.engine.types import Finished, Logprobs, Submit, Tokens
 from llm_server.errors import BadRequest, ContextTooLong, EngineUnavailable, GenerationFailed, RequestTimeout
-from llm_server.events import Alternative, BlockStart, Event, Finish, TokenLogprob, Usage
+from llm_server.events import Alternative, BlockDelta, BlockStart, BlockStop, Event, Finish, TokenLogprob, Usage
 from llm_server.harmony.encoding import STOP_TOKENS, is_special, token_bytes
 from llm_server.harmony.grammar import turn_grammar
 from llm_server.harmony.identifiers import Identifiers, identified, identified_conversation
+from llm_server.harmony.messages import assistant_start, framed
 from llm_server.harmony.parse import HarmonyParser
 from llm_server.harmony.recall import Memory
 from llm_server.harmony.render import Prompt, render
+from llm_server.harmony.repairs import Repair
 from llm_server.harmony.seal import Sealer
 from llm_server.harmony.transcript import TurnRecorder
 from llm_server.stop_strings import StopStrings
 
 GRAMMAR_SECONDS: Final = 5.0
+
+MAX_CORRECTIONS: Final = 2
+"""How often a model may be told, within one request, that the tool it called does not exist."""
 
 
 class Generator:
@@ -71,6 +78,7 @@ class Generator:
         except TimeoutError:
             raise _too_slow(self._request_timeout) from None
         return Generation(
+            self._engine,
             stream,
             request,
             submission,
@@ -111,6 +119,18 @@ class Generator:
         return status.model.context_length
 
 
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """What the attempts before the present one add up to."""
+
+    blocks: int = 0
+    reasoning_tokens: int = 0
+    repairs: tuple[Repair, ...] = ()
+
+    def followed_by(self, parser: HarmonyParser, blocks: int) -> _Earlier:
+        return _Earlier(blocks, self.reasoning_tokens + parser.reasoning_tokens, (*self.repairs, *parser.repairs))
+
+
 class Generation:
     """The events of one admitted request: blocks, then `Finish`. Whoever holds it must close it.
 
@@ -120,6 +140,7 @@ class Generation:
 
     def __init__(
         self,
+        engine: Engine,
         stream: TokenStream,
         request: GenerationRequest,
         submission: Submit,
@@ -130,11 +151,13 @@ class Generation:
         timeout: float,
     ) -> None:
         self.prompt_tokens = len(submission.prompt)
+        self.corrections = 0
+        self._engine = engine
         self._stream = stream
         self._messages = aiter(stream)
-        self._parser = HarmonyParser(
-            [tool.name for tool in request.conversation.tools], new_call_id=lambda: f"call_{secrets.token_hex(12)}"
-        )
+        self._submission = submission
+        self._tools = [tool.name for tool in request.conversation.tools]
+        self._parser = self._new_parser()
         self._recorder = TurnRecorder(memory.sealer)
         self._transcripts = memory.transcripts
         self._identifiers = identifiers
@@ -142,7 +165,11 @@ class Generation:
         self._deadline = deadline
         self._timeout = timeout
         self._pending: deque[Event] = deque()
+        self._turn: list[int] = []
         self._completion_tokens = 0
+        self._earlier = _Earlier()
+        self._answered = False
+        self._blocks = 0
         self._finished = False
 
     def __aiter__(self) -> Generation:
@@ -152,7 +179,10 @@ class Generation:
         while not self._pending:
             if self._finished:
                 raise StopAsyncIteration
-            self._pending.extend(self._events(await self._next_message()))
+            message = await self._next_message()
+            self._pending.extend(self._events(message))
+            if isinstance(message, Finished) and not self._finished:
+                await self._end_or_correct(message)
         return self._pending.popleft()
 
     async def aclose(self) -> None:
@@ -175,14 +205,14 @@ class Generation:
                 return self._decoded(tokens, logprobs)
             case Finished(reason="error", message=text):
                 raise GenerationFailed(text or "The engine could not run this request.")
-            case Finished(reason=reason, cached_tokens=cached):
-                events = self._parser.finish(truncated=reason == "length")
-                return [*self._shown(events), self._finish(cached)]
+            case Finished(reason=reason):
+                return self._shown(self._parser.finish(truncated=reason == "length"))
 
     def _decoded(self, tokens: list[int], logprobs: list[Logprobs]) -> list[Event]:
         shown: list[Event] = []
         for position, token in enumerate(tokens):
             logprob = _token_logprob(token, logprobs[position]) if logprobs else None
+            self._turn.append(token)
             self._completion_tokens += 1
             self._recorder.take(token)
             shown += self._shown(self._parser.feed(token, logprob))
@@ -191,19 +221,61 @@ class Generation:
                 return [*shown, self._finish(cached=0)]
         return shown
 
-    def _shown(self, events: Iterable[Event]) -> list[Event]:
-        return [self._named(self._recorder.read(shown)) for event in events for shown in self._stop.feed(event)]
+    async def _end_or_correct(self, finished: Finished) -> None:
+        """A turn that ended with a call to a tool that does not exist goes on with an error as the call's result."""
+        is_lost = finished.reason == "stop" and self._parser.finish_reason == "stop" and not self._answered
+        correction = self._correction() if is_lost else None
+        if correction is None:
+            self._pending.append(self._finish(finished.cached_tokens))
+            return
+        self.corrections += 1
+        self._earlier = self._earlier.followed_by(self._parser, self._blocks)
+        self._parser = self._new_parser()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                self._stream = await self._engine.submit(correction)
+        except TimeoutError:
+            raise _too_slow(self._timeout) from None
+        self._messages = aiter(self._stream)
 
-    def _named(self, event: Event) -> Event:
-        """The event with the tool's name as the caller knows it."""
+    def _correction(self) -> Submit | None:
+        """What the engine is to go on with, or None if the model has had its chances or there is no room."""
+        name = next(iter(self._parser.undeclared_calls), "")
+        if not name or self.corrections == MAX_CORRECTIONS:
+            return None
+        error = f"Error: there is no tool {name}. The tools are: {', '.join(self._tools) or 'none'}."
+        self._turn += [*framed(f"{name} to=assistant", error, channel="commentary"), *assistant_start()]
+        left = self._submission.max_tokens - len(self._turn)
+        if left < 1:
+            return None
+        return msgspec.structs.replace(
+            self._submission,
+            request_id=secrets.token_hex(16),
+            prompt=[*self._submission.prompt, *self._turn],
+            max_tokens=left,
+        )
+
+    def _new_parser(self) -> HarmonyParser:
+        return HarmonyParser(self._tools, new_call_id=lambda: f"call_{secrets.token_hex(12)}")
+
+    def _shown(self, events: Iterable[Event]) -> list[Event]:
+        return [self._told(self._recorder.read(shown)) for event in events for shown in self._stop.feed(event)]
+
+    def _told(self, event: Event) -> Event:
+        """The event with the tool's name as the caller knows it, numbered on from earlier attempts."""
         match event:
-            case BlockStart(kind="tool_call", tool_name=identifier):
-                return replace(event, tool_name=self._identifiers.name(identifier))
+            case BlockStart(index, kind, preamble, _, identifier):
+                self._answered |= kind == "text" and not preamble
+                self._blocks = self._earlier.blocks + index + 1
+                return replace(event, index=self._blocks - 1, tool_name=self._identifiers.name(identifier))
+            case BlockDelta(index) | BlockStop(index):
+                return replace(event, index=self._earlier.blocks + index)
         return event
 
     def _finish(self, cached: int) -> Finish:
         self._finished = True
-        usage = Usage(self.prompt_tokens, cached, self._completion_tokens, self._parser.reasoning_tokens)
+        reasoning = self._earlier.reasoning_tokens + self._parser.reasoning_tokens
+        usage = Usage(self.prompt_tokens, cached, self._completion_tokens, reasoning)
         if self._stop.matched is not None:
             return Finish("stop_sequence", usage, self._stop.matched)
         self._remember()
@@ -211,7 +283,7 @@ class Generation:
 
     def _remember(self) -> None:
         """The calls will come back with their results, and the model is to see then what it thought."""
-        turn = self._recorder.turn(self._parser.repairs)
+        turn = self._recorder.turn([*self._earlier.repairs, *self._parser.repairs])
         if turn is not None and self._parser.finish_reason == "tool_calls":
             self._transcripts.remember(turn)
 

@@ -11,9 +11,9 @@ from fakes import LOADING, READY, Fail, Hang, ScriptedEngine, ScriptedStream, me
 from llm_server.conversation import Conversation, GenerationRequest, Sampling, Tool, UserText
 from llm_server.engine.types import Submit
 from llm_server.errors import ContextTooLong, EngineUnavailable, Overloaded, RequestTimeout
-from llm_server.events import BlockDelta, BlockStart, Completion, Usage, collect
+from llm_server.events import BlockDelta, BlockStart, BlockStop, Completion, Usage, collect
 from llm_server.generation import Generation, Generator
-from llm_server.harmony.encoding import CALL, END, RETURN, encode
+from llm_server.harmony.encoding import CALL, END, RETURN, encode, harmony_encoding
 from llm_server.harmony.render import render
 
 REQUEST = GenerationRequest(Conversation((UserText("Hello"),)))
@@ -221,3 +221,56 @@ async def test_no_event_carries_the_analysis() -> None:
     for script in (unfinished, unfinished[:-1], reply(SECRET, "Hi"), [*unfinished[:-1], RETURN]):
         events = [event async for event in await start(ScriptedEngine(script))]
         assert SECRET not in repr(events)
+
+
+WEATHER = replace(REQUEST, conversation=replace(REQUEST.conversation, tools=(Tool("get_weather"),)))
+
+
+def attempts(*turns: list[int]) -> ScriptedEngine:
+    """An engine that says one of these after the other."""
+    following = iter(turns)
+    return ScriptedEngine(lambda _: next(following))
+
+
+async def test_a_call_to_a_tool_that_does_not_exist_is_corrected_within_the_request() -> None:
+    wrong = tool_call("forecast", "{}", preamble="Let me look.")
+    right = tool_call("get_weather", '{"city": "Oslo"}')
+    engine = attempts(wrong, right)
+    generation = await start(engine, WEATHER)
+    completion = await collect(generation)
+    [call] = completion.tool_calls
+    assert (call.tool_name, call.text) == ("get_weather", '{"city": "Oslo"}')
+    assert completion.finish.reason == "tool_calls"
+    assert completion.finish.usage.completion == len(wrong) + len(right)
+    assert generation.corrections == 1
+    first, second = engine.submissions
+    told = harmony_encoding().decode(second.prompt[len(first.prompt) + len(wrong) :])
+    assert second.prompt[: len(first.prompt) + len(wrong)] == [*first.prompt, *wrong]
+    assert told.startswith("<|start|>functions.forecast to=assistant<|channel|>commentary<|message|>Error:")
+    assert told.endswith("get_weather.<|end|><|start|>assistant")
+    assert engine.running == 0
+
+
+async def test_blocks_are_numbered_on_over_a_correction() -> None:
+    engine = attempts(tool_call("forecast", "{}", preamble="Let me look."), reply("Then not.", "I do not know."))
+    events = [event async for event in await start(engine, WEATHER)]
+    starts = [event.index for event in events if isinstance(event, BlockStart)]
+    stops = [event.index for event in events if isinstance(event, BlockStop)]
+    assert starts == stops == list(range(len(starts)))
+
+
+async def test_the_model_is_corrected_twice_at_most() -> None:
+    engine = ScriptedEngine(tool_call("forecast", "{}"))
+    generation = await start(engine, WEATHER)
+    completion = await collect(generation)
+    assert len(engine.submissions) == 3
+    assert generation.corrections == 2
+    assert completion.tool_calls == ()
+    assert completion.finish.reason == "stop"
+
+
+async def test_a_call_that_was_cut_off_is_not_corrected() -> None:
+    tokens = tool_call("forecast", "{}")
+    engine = ScriptedEngine(tokens)
+    await complete(engine, replace(WEATHER, max_tokens=len(tokens) - 1))
+    assert len(engine.submissions) == 1
