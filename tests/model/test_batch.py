@@ -316,12 +316,14 @@ class FailingModel:
         self.args = model.args
         self.layers = model.layers
         self.failures = 0
+        self.calls = 0
         self._model = model
 
     def make_cache(self) -> Any:
         return self._model.make_cache()
 
     def __call__(self, inputs: mx.array, cache: Any = None) -> mx.array:
+        self.calls += 1
         if self.failures:
             self.failures -= 1
             raise RuntimeError("[METAL] Command buffer execution failed: Insufficient Memory")
@@ -340,8 +342,10 @@ def test_after_a_failed_step_a_reset_batch_is_as_good_as_new(random_model: Rando
     model.failures = 1
     with pytest.raises(RuntimeError, match="Insufficient"):
         run.step()
+    calls = model.calls
     run.batch.reset()
     assert len(run.batch) == 0
+    assert model.calls - calls < 10  # enough to see that the device computes; the failed sequences go no further
     survivor = run.insert(submission(200, 20))
     run.finish()
     assert run.tokens(survivor) == alone(random_model.model, submission(200, 20))
