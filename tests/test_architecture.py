@@ -29,6 +29,7 @@ MAY_IMPORT = {
         "events",
         "settings",
         "generation",
+        "harmony.recordings",
         "harmony.render",
         "engine.client",
         "engine.types",

@@ -26,6 +26,7 @@ from llm_server.harmony.identifiers import Identifiers, identified, identified_c
 from llm_server.harmony.messages import assistant_start, framed
 from llm_server.harmony.parse import HarmonyParser
 from llm_server.harmony.recall import Memory
+from llm_server.harmony.recordings import Record, Recordings
 from llm_server.harmony.render import Prompt, render
 from llm_server.harmony.repairs import Repair
 from llm_server.harmony.seal import Sealer
@@ -43,15 +44,23 @@ class Generator:
 
     `request_timeout` in seconds covers queue, prefill and decode together. `seal_key` opens what other processes with
     the same key have sealed; None makes one that nobody else has. `guard`: what is decoded obeys a grammar.
+    `recordings` keeps the tokens of every request.
     """
 
     def __init__(
-        self, engine: Engine, *, request_timeout: float, seal_key: bytes | None = None, guard: bool = True
+        self,
+        engine: Engine,
+        *,
+        request_timeout: float,
+        seal_key: bytes | None = None,
+        guard: bool = True,
+        recordings: Recordings | None = None,
     ) -> None:
         self.memory = Memory(Sealer(seal_key or secrets.token_bytes(32)))
         self._engine = engine
         self._request_timeout = request_timeout
         self._guard = guard
+        self._recordings = recordings
 
     async def prompt(self, conversation: Conversation) -> Prompt:
         """The prompt that the conversation would be run with."""
@@ -86,6 +95,7 @@ class Generator:
             identifiers,
             deadline=deadline,
             timeout=self._request_timeout,
+            recordings=self._recordings,
         )
 
     async def _grammar(self, request: GenerationRequest) -> str:
@@ -149,6 +159,7 @@ class Generation:
         *,
         deadline: float,
         timeout: float,
+        recordings: Recordings | None = None,
     ) -> None:
         self.prompt_tokens = len(submission.prompt)
         self.corrections = 0
@@ -164,6 +175,7 @@ class Generation:
         self._stop = StopStrings(request.stop)
         self._deadline = deadline
         self._timeout = timeout
+        self._recordings = recordings
         self._pending: deque[Event] = deque()
         self._turn: list[int] = []
         self._completion_tokens = 0
@@ -187,7 +199,9 @@ class Generation:
 
     async def aclose(self) -> None:
         """Free the request's slot, whatever it is doing. May be called at any time and again."""
-        self._finished = True
+        if not self._finished:
+            self._finished = True
+            self._record()
         self._pending.clear()
         self._stream.close()
 
@@ -272,8 +286,16 @@ class Generation:
                 return replace(event, index=self._earlier.blocks + index)
         return event
 
+    def _record(self) -> None:
+        if self._recordings is not None:
+            truncated = not self._turn or self._turn[-1] not in STOP_TOKENS
+            prompt = self._submission.prompt
+            record = Record(self._submission.request_id, self._tools, prompt, self._turn, truncated)
+            self._recordings.write(record)
+
     def _finish(self, cached: int) -> Finish:
         self._finished = True
+        self._record()
         reasoning = self._earlier.reasoning_tokens + self._parser.reasoning_tokens
         usage = Usage(self.prompt_tokens, cached, self._completion_tokens, reasoning)
         if self._stop.matched is not None:

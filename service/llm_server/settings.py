@@ -87,6 +87,13 @@ class Settings(BaseSettings):
         Literal["on", "off"],
         Field(description="on: the model can only write well-formed Harmony and valid arguments. off: it is trusted."),
     ] = "on"
+    record: Annotated[
+        Path | None,
+        Field(
+            description="A folder for the token ids of every prompt and answer, analysis included, to be read with"
+            " `llm-server explain`. The only place where analysis is stored; unset: none."
+        ),
+    ] = None
     request_timeout: Annotated[
         float, Field(gt=0, allow_inf_nan=False, description="Seconds a request may take in all.")
     ] = 300
@@ -166,7 +173,7 @@ class Settings(BaseSettings):
             raise ValueError("A key is made of printable ASCII characters without spaces, as a header can carry it")
         return value
 
-    @field_validator("state_dir", "api_key_file")
+    @field_validator("state_dir", "api_key_file", "record")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value else value

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection, Request
 from llm_server.api.models import ModelNames
 from llm_server.engine.client import Engine
 from llm_server.generation import Generator
+from llm_server.harmony.recordings import Recordings
 from llm_server.settings import Settings
 
 
@@ -38,6 +39,7 @@ class Services:
                 request_timeout=settings.request_timeout,
                 seal_key=seal_key,
                 guard=settings.harmony_guard == "on",
+                recordings=Recordings(settings.record) if settings.record else None,
             ),
             ModelNames(engine, settings.model_name, settings.model_aliases),
         )

@@ -1,0 +1,58 @@
+"""`LLM_RECORD`: what is written is what `explain` reads, for its owner alone, and a full disk costs no request."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+from fakes import Hang, ScriptedEngine, message, tool_call
+from llm_server.conversation import Conversation, GenerationRequest, Tool, UserText
+from llm_server.events import collect
+from llm_server.explain import explain
+from llm_server.generation import Generator
+from llm_server.harmony.encoding import END
+from llm_server.harmony.recordings import Recordings
+
+ASKED = GenerationRequest(Conversation((UserText("Hello"),), (Tool("get_weather"),)))
+
+
+async def record(recordings: Recordings, engine: ScriptedEngine, asked: GenerationRequest = ASKED) -> str:
+    generator = Generator(engine, request_timeout=60, recordings=recordings)
+    return (await collect(await generator.start(asked))).finish.reason
+
+
+async def test_a_request_is_written_as_explain_reads_it(tmp_path: Path) -> None:
+    recordings = Recordings(tmp_path / "recorded")
+    tokens = tool_call("get_weather", '{"city": "Oslo"}')
+    await record(recordings, ScriptedEngine(tokens))
+    await record(recordings, ScriptedEngine(tokens), replace(ASKED, max_tokens=len(tokens) - 4))
+    assert stat.S_IMODE(recordings.path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(recordings.path.stat().st_mode) == 0o600
+    output = io.StringIO()
+    assert explain(recordings.path.read_text().splitlines(), output, ()) == 0
+    whole, cut = (json.loads(line) for line in output.getvalue().splitlines())
+    assert whole["tool_calls"] == [{"name": "get_weather", "arguments": '{"city": "Oslo"}'}]
+    assert whole["finish_reason"] == "tool_calls"
+    assert cut["finish_reason"] == "length"
+
+
+async def test_a_request_that_was_given_up_is_written_once(tmp_path: Path) -> None:
+    recordings = Recordings(tmp_path)
+    engine = ScriptedEngine([*message("analysis", "Think.", END), Hang()])
+    generation = await Generator(engine, request_timeout=60, recordings=recordings).start(ASKED)
+    await anext(generation)
+    await generation.aclose()
+    await generation.aclose()
+    [line] = recordings.path.read_text().splitlines()
+    assert json.loads(line)["truncated"] is True
+
+
+async def test_a_disk_that_can_not_be_written_costs_no_request(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    recordings = Recordings(tmp_path / "file" / "folder")
+    reason = await record(recordings, ScriptedEngine(tool_call("get_weather", "{}")))
+    assert reason == "tool_calls"
+    assert recordings.lost == 1
