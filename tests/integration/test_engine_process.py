@@ -85,19 +85,21 @@ async def until(condition: Callable[[], object], *, seconds: float = 30.0) -> No
 
 
 async def first_tokens(stream: TokenStream) -> Tokens:
-    message = await anext(aiter(stream))
+    async with asyncio.timeout(60):
+        message = await anext(aiter(stream))
     assert isinstance(message, Tokens)
     return message
 
 
 async def whole(stream: TokenStream) -> tuple[list[int], Finished]:
     tokens: list[int] = []
-    async for message in stream:
-        match message:
-            case Tokens():
-                tokens += message.tokens
-            case Finished():
-                return tokens, message
+    async with asyncio.timeout(60):
+        async for message in stream:
+            match message:
+                case Tokens():
+                    tokens += message.tokens
+                case Finished():
+                    return tokens, message
     raise AssertionError("a stream ends with Finished")
 
 
