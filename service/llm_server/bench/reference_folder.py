@@ -13,22 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from llm_server.conversation import Conversation, Instructions, UserText
-from llm_server.harmony.encoding import FIRST_SPECIAL, STOP_TOKENS, VOCABULARY_FOLDER, harmony_encoding
+from llm_server.harmony.encoding import FIRST_SPECIAL, PIECE, STOP_TOKENS, VOCABULARY_FOLDER, harmony_encoding
 from llm_server.harmony.render import render
 from llm_server.model_files import ModelFiles
-
-PATTERN: Final = "|".join(
-    [
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"\p{N}{1,3}",
-        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    ]
-)
-"""How o200k_base cuts text into pieces (https://github.com/openai/tiktoken, `tiktoken_ext/openai_public.py`)."""
 
 LAST_SPECIAL: Final = 200_018
 
@@ -76,7 +63,7 @@ def _write_tokenizer(folder: Path) -> None:
         load_tiktoken_bpe = staticmethod(_ranks)
 
     vocabulary = VOCABULARY_FOLDER / "o200k_base.tiktoken"
-    tokenizer = Converter(str(vocabulary), pattern=PATTERN).converted()  # type: ignore[no-untyped-call]
+    tokenizer = Converter(str(vocabulary), pattern=PIECE).converted()  # type: ignore[no-untyped-call]
     names = [str(harmony_encoding().decode([token])) for token in range(FIRST_SPECIAL, LAST_SPECIAL + 1)]
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
     fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]

@@ -36,6 +36,19 @@ STOP_TOKENS: Final = (RETURN, CALL, END_OF_TEXT)
 """What ends the model's turn. `<|end|>` does not: it ends one message of a turn."""
 
 
+PIECE: Final = "|".join(
+    [
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    ]
+)
+"""How o200k_base cuts text into pieces (https://github.com/openai/tiktoken, `tiktoken_ext/openai_public.py`)."""
+
 LONGEST_SLICE: Final = 1_024
 
 _AFTER_A_WORD: Final = re.compile(r"(?s:.*)[^\W\d_](?=[\s.,;:!?()\[\]{}\"。、，！？])")  # noqa: RUF001

@@ -9,24 +9,12 @@ from llguidance import LLTokenizer
 from llm_server.harmony.encoding import (
     CALL,
     FIRST_SPECIAL,
+    PIECE,
     RETURN,
     VOCABULARY_FOLDER,
     VOCABULARY_SIZE,
     harmony_encoding,
 )
-
-_PIECE = "|".join(
-    [
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"\p{N}{1,3}",
-        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    ]
-)
-"""How o200k_base cuts text before it merges bytes: forced text is written with the tokens a model would choose."""
 
 
 def guard_tokenizer() -> LLTokenizer:
@@ -38,7 +26,7 @@ def guard_tokenizer() -> LLTokenizer:
     return LLTokenizer.from_tiktoken(  # type: ignore[attr-defined, no-any-return]
         encoder=ranks,
         special_tokens=special,
-        pattern=_PIECE,
+        pattern=PIECE,
         eos_token=[RETURN, CALL],
         n_vocab=VOCABULARY_SIZE,
         slices=None,
