@@ -158,7 +158,7 @@ async def test_sending_does_not_hide_what_has_come(engine: PlayedEngine, client:
     engine.say(Tokens("a", [1], []))
     assert client._socket.poll(10_000)
     other.close()
-    reading = asyncio.create_task(anext(aiter(stream)))
+    reading = asyncio.ensure_future(anext(aiter(stream)))
     for _ in range(3):
         await asyncio.sleep(0)
     assert reading.done()
