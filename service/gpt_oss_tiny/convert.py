@@ -1,0 +1,55 @@
+"""A checkpoint of the training becomes a model folder: `python -m gpt_oss_tiny.convert CHECKPOINT [MODEL_FOLDER]`.
+
+The names are mlx_lm's already. What is left is to quantise: 8 bits in groups of 64 for embedding, projections and
+experts, float16 for norms, sinks, biases and routers, as builds of gpt-oss for MLX have it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import mlx.core as mx
+from mlx.nn.layers.quantized import quantize
+from mlx.utils import tree_flatten
+
+from gpt_oss_tiny import MODEL_FOLDER
+from llm_server.engine.reduced_vocabulary import Model, ModelArgs
+
+GROUP_SIZE: Final = 64
+BITS: Final = 8
+
+
+def load_checkpoint(folder: Path) -> tuple[Model, dict[str, Any]]:
+    """The model in float32 and its configuration."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    model = Model(ModelArgs.from_dict(config))  # type: ignore[no-untyped-call]
+    for part in sorted(folder.glob("model-*.safetensors")):
+        model.load_weights(str(part), strict=False)
+    return model, config
+
+
+def convert(checkpoint: Path, folder: Path) -> int:
+    """Write `config.json` and `model.safetensors`; returns their bytes."""
+    model, config = load_checkpoint(checkpoint)
+    model.set_dtype(mx.float16)
+    quantize(model, GROUP_SIZE, BITS, class_predicate=_is_quantized)
+    config["quantization"] = {"group_size": GROUP_SIZE, "bits": BITS}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())), {"format": "mlx"})
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def _is_quantized(path: str, module: Any) -> bool:
+    return hasattr(module, "to_quantized") and not path.endswith("router")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=MODEL_FOLDER)
+    chosen = parser.parse_args()
+    print(f"{convert(chosen.checkpoint, chosen.folder):,} bytes in {chosen.folder}")  # noqa: T201

@@ -1,0 +1,135 @@
+"""How well the model does what it was taught, on prompts it never saw: `python -m gpt_oss_tiny.evaluate`.
+
+Every reply is generated freely and greedily, on a CPU, several at a time, and is right or wrong as a whole: the texts,
+the tool's name, the arguments, the end of the turn. What the model thinks is counted in a column of its own.
+"""
+
+# mypy: allow-untyped-calls
+# (mlx_lm has no annotations)
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import mlx.core as mx
+from mlx_lm.generate import BatchGenerator
+from mlx_lm.utils import load_model
+
+from gpt_oss_tiny import MODEL_FOLDER
+from gpt_oss_tiny.cases import Case, cases
+from gpt_oss_tiny.corpus import SKILLS
+from gpt_oss_tiny.draw import Split
+from llm_server.engine.reduced_vocabulary import for_cpu, model_classes
+from llm_server.harmony.encoding import STOP_TOKENS, harmony_encoding
+
+SPLITS: Final[tuple[Split, ...]] = ("new values", "new phrasings")
+BATCH: Final = 16
+SPARE_TOKENS: Final = 24
+"""How much longer than the right reply a wrong one may grow before it is cut off."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    case: Case
+    emitted: list[int]
+
+
+def load(folder: Path = MODEL_FOLDER) -> Any:
+    """The model as the engine runs it on a CPU, in float32."""
+    mx.set_default_device(mx.cpu)
+    model, _ = load_model(folder, get_model_classes=model_classes)
+    return for_cpu(model)
+
+
+def replies(model: Any, wanted: Sequence[Case]) -> Iterator[Outcome]:
+    """The model's own reply to each case, in the order in which they end."""
+    generator = BatchGenerator(
+        model,
+        stop_tokens=[[token] for token in STOP_TOKENS],
+        completion_batch_size=BATCH,
+        prefill_batch_size=4,
+        stream=mx.default_stream(mx.cpu),
+    )
+    limits = [len(case.expected) + SPARE_TOKENS for case in wanted]
+    numbers = generator.insert([case.prompt for case in wanted], max_tokens=limits)
+    waiting = dict(zip(numbers, wanted, strict=True))
+    emitted: dict[int, list[int]] = defaultdict(list)
+    while waiting:
+        for response in generator.next_generated():
+            emitted[response.uid].append(response.token)
+            if response.finish_reason:
+                yield Outcome(waiting.pop(response.uid), emitted.pop(response.uid))
+    generator.close()
+
+
+def table(outcomes: Iterable[Outcome]) -> dict[str, dict[str, float]]:
+    """Per skill: shares of right replies by split, share of right analyses, and how many replies that is."""
+    grouped: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        grouped[outcome.case.skill].append(outcome)
+        grouped["all"].append(outcome)
+    return {skill: _row(grouped[skill]) for skill in sorted(grouped, key=lambda name: (name == "all", name))}
+
+
+def _row(outcomes: list[Outcome]) -> dict[str, float]:
+    row: dict[str, float] = {
+        split: _share([o.case.passed(o.emitted) for o in outcomes if o.case.split == split]) for split in SPLITS
+    }
+    thought = _share([o.case.thought_right(o.emitted) for o in outcomes])
+    return {**row, "analysis": thought, "replies": len(outcomes)}
+
+
+def _share(passed: list[bool]) -> float:
+    return sum(passed) / len(passed) if passed else float("nan")
+
+
+def _print(rows: dict[str, dict[str, float]]) -> None:
+    print(f"| {'skill':<18} | {' | '.join(SPLITS)} | analysis | replies |")
+    print(f"|{'-' * 20}|{'|'.join('-' * (len(split) + 1) + ':' for split in SPLITS)}|---------:|--------:|")
+    for skill, row in rows.items():
+        shares = " | ".join(f"{row[split]:>{len(split)}.1%}" for split in SPLITS)
+        print(f"| {skill:<18} | {shares} | {row['analysis']:>8.1%} | {row['replies']:>7.0f} |")
+
+
+def _print_wrong(outcomes: Iterable[Outcome]) -> None:
+    decode = harmony_encoding().decode
+    for outcome in outcomes:
+        if not outcome.case.passed(outcome.emitted):
+            said, right = decode(outcome.emitted), decode(outcome.case.expected)
+            print(f"\n[{outcome.case.skill}, {outcome.case.split}] …{decode(outcome.case.prompt)[-300:]}")
+            print(f"  said:  {said}\n  right: {right}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--per-skill", type=int, default=25, help="scenes per skill and split (default 25)")
+    parser.add_argument("--skill", choices=tuple(SKILLS), action="append", help="only this skill; may be repeated")
+    parser.add_argument("--model", type=Path, default=MODEL_FOLDER)
+    parser.add_argument("--json", action="store_true", help="print JSON rather than a table")
+    parser.add_argument("--wrong", action="store_true", help="print every wrong reply, too")
+    chosen = parser.parse_args()
+    skills = chosen.skill or tuple(SKILLS)
+    wanted = [case for skill in skills for split in SPLITS for case in cases(skill, split, chosen.per_skill)]
+    wanted.sort(key=lambda case: len(case.prompt))
+    began = time.monotonic()
+    outcomes = list(replies(load(chosen.model), wanted))
+    rows = table(outcomes)
+    if chosen.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        _print(rows)
+    if chosen.wrong:
+        _print_wrong(outcomes)
+    print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
