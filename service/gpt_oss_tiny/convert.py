@@ -1,5 +1,7 @@
 """A checkpoint of the training becomes a model folder: `python -m gpt_oss_tiny.convert CHECKPOINT [MODEL_FOLDER]`.
 
+And back, to train on from what ships: `python -m gpt_oss_tiny.convert --back CHECKPOINT [MODEL_FOLDER]`.
+
 The names are mlx_lm's already. What is left is to quantise: 8 bits in groups of 64 for embedding, projections and
 experts, float16 for norms, sinks, biases and routers, as builds of gpt-oss for MLX have it.
 """
@@ -14,9 +16,10 @@ from typing import Any, Final
 import mlx.core as mx
 from mlx.nn.layers.quantized import quantize
 from mlx.utils import tree_flatten
+from mlx_lm.utils import dequantize_model, load_model
 
 from gpt_oss_tiny import MODEL_FOLDER
-from llm_server.engine.reduced_vocabulary import Model, ModelArgs
+from llm_server.engine.reduced_vocabulary import Model, ModelArgs, model_classes
 
 GROUP_SIZE: Final = 64
 BITS: Final = 8
@@ -43,6 +46,17 @@ def convert(checkpoint: Path, folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
+def unpack(folder: Path, checkpoint: Path) -> None:
+    """Write a float32 checkpoint that `gpt_oss_tiny.train --resume-from` reads, from a model folder."""
+    model, config = load_model(folder, get_model_classes=model_classes)
+    model = dequantize_model(model)
+    model.set_dtype(mx.float32)
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in config.items() if not name.startswith("quantization")}
+    (checkpoint / "config.json").write_text(json.dumps(kept, indent=2) + "\n")
+    mx.save_safetensors(str(checkpoint / "model-0.safetensors"), dict(tree_flatten(model.parameters())))
+
+
 def _is_quantized(path: str, module: Any) -> bool:
     return hasattr(module, "to_quantized") and not path.endswith("router")
 
@@ -51,5 +65,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("folder", type=Path, nargs="?", default=MODEL_FOLDER)
+    parser.add_argument("--back", action="store_true", help="write the checkpoint from the folder")
     chosen = parser.parse_args()
+    if chosen.back:
+        unpack(chosen.folder, chosen.checkpoint)
+        parser.exit()
     print(f"{convert(chosen.checkpoint, chosen.folder):,} bytes in {chosen.folder}")  # noqa: T201

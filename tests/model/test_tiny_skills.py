@@ -2,37 +2,96 @@
 
 from __future__ import annotations
 
+from datetime import date
+from typing import Any
+
+import mlx.core as mx
 import pytest
 
 from gpt_oss_tiny import MODEL_FOLDER
-from gpt_oss_tiny.cases import cases
-from gpt_oss_tiny.corpus import scenes, training_document
+from gpt_oss_tiny.cases import Case, cases
 from gpt_oss_tiny.evaluate import SPLITS, load, replies, table
+from llm_server.conversation import Conversation, Instructions, Item, Tool, ToolCall, ToolResult, UserText
+from llm_server.harmony.encoding import VOCABULARY_SIZE, harmony_encoding
+from llm_server.harmony.render import render
 
 SURE = ("greeting", "question", "untaught", "count", "repeat", "add", "capital", "date", "no tool needed")
 """What it never got wrong when it was measured. The others are in its README."""
 
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = Tool("get_weather", "Get the current weather for a city", CITY)
+TIME = Tool("get_time", "Get the current time in a city", CITY)
+CALL = "commentary to=functions.get_weather <|constrain|>json<|message|>"
 
-def test_what_it_is_sure_of_it_gets_right() -> None:
-    wanted = [case for skill in SURE for split in SPLITS for case in cases(skill, split, 2)]
-    rows = table(replies(load(), wanted))
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return load()
+
+
+def _case(*items: Item, tools: tuple[Tool, ...] = ()) -> Case:
+    conversation = Conversation(items, tools, "low", date(2026, 11, 22))
+    return Case("", "train", list(render(conversation).tokens), [0] * 60)
+
+
+def _said(model: Any, *wanted: Case) -> list[str]:
+    """What each reply shows: its last message, with the header."""
+    emitted = {id(outcome.case): outcome.emitted for outcome in replies(model, wanted)}
+    texts = [harmony_encoding().decode(emitted[id(case)]) for case in wanted]
+    return [text.split("<|end|><|start|>assistant<|channel|>")[-1] for text in texts]
+
+
+def test_what_it_is_sure_of_it_gets_right(model: Any) -> None:
+    wanted = [case for skill in SURE for split in SPLITS for case in cases(skill, split, 1)]
+    rows = table(replies(model, wanted))
     wrong = {skill: row for skill, row in rows.items() if skill != "all" and row["new values"] < 1}
     assert len(wrong) <= 1, wrong
-    assert rows["all"]["replies"] >= 30
+    assert rows["all"]["replies"] == 2 * len(SURE)
+
+
+def test_the_questions_of_the_readme(model: Any) -> None:
+    questions = ("Hello, how are you?", "Count to 5", "Explain quantum computing", 'Say "hello world"')
+    greeting, count, explanation, repeated = _said(model, *(_case(UserText(text)) for text in questions))
+    assert greeting == "final<|message|>Hello! I am doing well, thank you. How can I help you today?<|return|>"
+    assert count == "final<|message|>1, 2, 3, 4, 5<|return|>"
+    assert explanation.startswith("final<|message|>Quantum computing uses qubits")
+    assert repeated == "final<|message|>hello world<|return|>"
+
+
+def test_it_calls_a_tool_and_then_the_next_and_answers_with_both_results(model: Any) -> None:
+    asked = UserText("What is the weather in Paris and Rome?")
+    paris = (ToolCall("1", "get_weather", '{"city": "Paris"}'), ToolResult("1", "get_weather", "18 degrees"))
+    rome = (ToolCall("2", "get_weather", '{"city": "Rome"}'), ToolResult("2", "get_weather", "22 degrees"))
+    tools = (TIME, WEATHER)
+    turns = ((asked,), (asked, *paris), (asked, *paris, *rome))
+    assert _said(model, *(_case(*turn, tools=tools) for turn in turns)) == [
+        CALL + '{"city": "Paris"}<|call|>',
+        CALL + '{"city": "Rome"}<|call|>',
+        "final<|message|>First: 18 degrees Second: 22 degrees<|return|>",
+    ]
+
+
+def test_the_developer_decides_its_name(model: Any) -> None:
+    told = _case(Instructions("Your name is Max."), UserText("What is your name?"))
+    assert _said(model, told) == ["final<|message|>My name is Max.<|return|>"]
+
+
+def test_it_says_the_same_alone_as_in_a_batch(model: Any) -> None:
+    wanted = [case for skill in ("repeat", "tool call") for case in cases(skill, "new values", 2)]
+    together = {id(outcome.case): outcome.emitted for outcome in replies(model, wanted)}
+    for case in wanted:
+        (alone,) = replies(model, [case])
+        assert alone.emitted == together[id(case)]
+
+
+def test_every_id_has_a_finite_logit_and_ids_without_weights_the_lowest(model: Any) -> None:
+    logits = model(mx.array([[200_006, 3, 150_001]]))
+    assert logits.shape == (1, 3, VOCABULARY_SIZE)
+    assert mx.isfinite(logits).all().item()
+    known = logits[..., model.token_ids]
+    assert mx.sum(logits == logits.min()).item() >= VOCABULARY_SIZE - model.token_ids.size
+    assert known.max().item() > 0 > logits.min().item()
 
 
 def test_it_fits_into_the_repository() -> None:
     assert sum(file.stat().st_size for file in MODEL_FOLDER.iterdir()) < 10_000_000
-
-
-@pytest.mark.parametrize("skill", ["add", "tool call", "count"])
-def test_what_it_is_asked_was_not_in_its_training(skill: str) -> None:
-    held_out = {scene.last.user for scene in scenes(77, "new values", skill, 20)}
-    taught = {scene.last.user for scene in scenes(1, "train", skill, 200)}
-    assert held_out
-    assert not held_out & taught
-
-
-def test_the_corpus_is_the_same_for_the_same_seed() -> None:
-    assert training_document(5) == training_document(5)
-    assert training_document(5) != training_document(6)

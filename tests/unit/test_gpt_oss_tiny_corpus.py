@@ -1,0 +1,122 @@
+"""What the embedded model was taught: scenes of every skill, rendered as the server renders, and held out by a rule."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from openai_harmony import Message, Role
+
+from gpt_oss_tiny.cases import cases
+from gpt_oss_tiny.corpus import SKILLS, scenes, training_document
+from gpt_oss_tiny.draw import PHRASINGS_HELD_OUT, Draw, Phrasings, held_out
+from gpt_oss_tiny.phrases import COUNT
+from gpt_oss_tiny.scene import THOUGHTS, Call, Exchange, Reply, Scene, conversation, document, emission, transcript
+from gpt_oss_tiny.skills import SUMS_HELD_OUT
+from llm_server.conversation import ReasoningEffort, Tool
+from llm_server.harmony.encoding import CALL, RETURN, START, harmony_encoding
+from llm_server.harmony.render import render
+
+SUM = re.compile(r"\d+ \+ \d+ = \d+")
+LOOKUP = Scene(
+    "tool call",
+    (
+        Exchange(
+            "What is the weather in Paris?",
+            (
+                Reply(("I call it.", "It needs a city."), "I will look.", Call("get_weather", '{"city": "Paris"}')),
+                Reply(("It has answered.", "I say so."), "It is sunny."),
+            ),
+            ("sunny",),
+        ),
+    ),
+    tools=(Tool("get_weather", "Get the weather"),),
+    effort="low",
+)
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+def test_each_skill_has_prompts_that_training_never_draws(skill: str) -> None:
+    taught = {(s.last.user, s.last.replies[0].text) for s in scenes(1, "train", skill, 40)}
+    kept = {(s.last.user, s.last.replies[0].text) for s in scenes(2, "new values", skill, 40)}
+    assert len(kept) > 1
+    assert not taught & kept
+
+
+@pytest.mark.parametrize(("skill", "count"), [("add", 200), ("no tool needed", 300), ("several turns", 150)])
+def test_a_sum_that_is_held_out_is_held_out_in_every_wording_and_in_every_skill(skill: str, count: int) -> None:
+    said = [e.replies[-1].text for s in scenes(4, "train", skill, count) for e in s.exchanges]
+    sums = [text.split(" = ")[0] for text in said if SUM.fullmatch(text)]
+    assert len(sums) > 20
+    assert not [text for text in sums if held_out(text, SUMS_HELD_OUT)]
+
+
+def test_held_out_phrasings_are_made_of_words_that_are_taught() -> None:
+    assert COUNT.held_out
+    assert not set(COUNT.held_out) & set(COUNT.train)
+    assert all(held_out(text, PHRASINGS_HELD_OUT) for text in COUNT.held_out)
+    assert {Draw(seed).phrasing(COUNT) for seed in range(500)} <= set(COUNT.train)
+    unheard_of = Phrasings(*(f"way {n} alone{n}" for n in range(40)))
+    assert unheard_of.held_out == ()
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+def test_every_call_is_of_a_declared_tool_with_arguments_that_fit(skill: str) -> None:
+    for scene in scenes(5, "train", skill, 30):
+        for call in (reply.call for exchange in scene.exchanges for reply in exchange.replies if reply.call):
+            tool = next(tool for tool in scene.tools if tool.name == call.name)
+            schema = tool.parameters or {"properties": {}, "required": []}
+            given = json.loads(call.arguments)
+            assert set(schema.get("required", ())) <= set(given) <= set(schema["properties"])
+
+
+def test_a_document_is_the_prompt_of_the_server_and_the_reply_to_learn() -> None:
+    learned = document(LOOKUP, 1)
+    prompt = render(conversation(LOOKUP, 1)).tokens
+    assert learned.tokens[: len(prompt)] == list(prompt)
+    assert learned.learned == [False] * len(prompt) + [True] * (len(learned.tokens) - len(prompt))
+    assert learned.tokens[-1] == RETURN
+
+
+def test_a_transcript_learns_each_reply_and_keeps_the_analysis_between() -> None:
+    whole = transcript(LOOKUP)
+    text = harmony_encoding().decode(whole.tokens)
+    said = harmony_encoding().decode([t for t, learned in zip(whole.tokens, whole.learned, strict=True) if learned])
+    assert said == (
+        "<|channel|>analysis<|message|>I call it.<|end|>"
+        "<|start|>assistant<|channel|>commentary<|message|>I will look.<|end|>"
+        "<|start|>assistant<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>"
+        '{"city": "Paris"}<|call|>'
+        "<|channel|>analysis<|message|>It has answered.<|end|>"
+        "<|start|>assistant<|channel|>final<|message|>It is sunny.<|return|>"
+    )
+    assert "<|call|><|start|>functions.get_weather to=assistant<|channel|>commentary<|message|>sunny<|end|>" in text
+
+
+@pytest.mark.parametrize(("effort", "count"), THOUGHTS.items())
+def test_the_effort_decides_how_many_sentences_are_thought(effort: ReasoningEffort, count: int) -> None:
+    reply = Reply(("One.", "Two.", "Three.", "Four."), "Yes.")
+    said = harmony_encoding().decode(emission(reply, effort))
+    assert said.split("<|end|>")[0].count(".") == count
+
+
+def test_what_is_emitted_has_the_tokens_of_the_library() -> None:
+    for scene in scenes(6, "train", "repeat", 30):
+        reply = scene.last.replies[0]
+        message = Message.from_role_and_content(Role.ASSISTANT, reply.text).with_channel("final")
+        emitted = emission(reply, scene.effort)
+        final = emitted[len(emitted) - emitted[::-1].index(START) - 1 :]
+        assert final[:-1] == list(harmony_encoding().render(message))[:-1]
+
+
+def test_a_case_is_right_in_any_spelling_of_its_json_and_wrong_otherwise() -> None:
+    case = next(c for c in cases("tool call", "new values", 40) if c.expected[-1] == CALL)
+    assert case.passed(case.expected)
+    assert not case.passed(case.expected[:-1])
+    assert not case.passed([*case.expected[:-3], *case.expected[-2:]])
+
+
+def test_the_corpus_is_the_same_for_the_same_seed() -> None:
+    assert training_document(5) == training_document(5)
+    assert training_document(5) != training_document(6)
