@@ -7,24 +7,21 @@ stream was cut off is then judged by what is there.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, Literal, TypeAlias
 
 from llm_server.events import Block, Event, Finish, FinishReason, fold
-from llm_server.harmony.encoding import harmony_encoding
+from llm_server.harmony.encoding import END_OF_TEXT, encode
 from llm_server.harmony.parse import HarmonyParser
 from llm_server.harmony.repairs import Repair
 from llm_server.harmony.text_markers import SPELLED
 
 Segment: TypeAlias = tuple[Literal["special", "text"], str]
 
-_LONGEST_PIECE: Final = 50_000
-"""The tokeniser overflows its stack on longer runs of letters."""
-
-_SPECIAL: Final = frozenset({*SPELLED, "<|endoftext|>"})
-_MARKER: Final = re.compile(f"({'|'.join(re.escape(marker) for marker in sorted(_SPECIAL))})")
+_SPECIAL: Final = {**SPELLED, "<|endoftext|>": END_OF_TEXT}
+_MARKER: Final = re.compile(f"({'|'.join(map(re.escape, sorted(_SPECIAL)))})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +61,7 @@ def encode_segments(segments: Iterable[Segment]) -> list[int]:
     tokens: list[int] = []
     for kind, text in segments:
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        allowed = _SPECIAL if kind == "special" else frozenset()
-        for piece in _pieces(text):
-            tokens += harmony_encoding().encode(piece, allowed_special=allowed, disallowed_special=())
+        for piece in _MARKER.split(text):
+            is_marker = kind == "special" and piece in _SPECIAL
+            tokens += [_SPECIAL[piece]] if is_marker else encode(piece)
     return tokens
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """The text in pieces that do not cut a marker in two."""
-    for part in _MARKER.split(text):
-        yield from (part[begin : begin + _LONGEST_PIECE] for begin in range(0, len(part), _LONGEST_PIECE))
