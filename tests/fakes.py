@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from llm_server.engine.types import EngineFinishReason, Finished, Logprobs, ModelInfo, Status, Submit, Tokens
+from llm_server.engine.types import EngineFinishReason, Finished, Logprobs, ModelInfo, Started, Status, Submit, Tokens
 from llm_server.errors import EngineUnavailable, ServerError
 from llm_server.harmony.encoding import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, RETURN, START, harmony_encoding
 
@@ -31,7 +31,14 @@ class Hang:
     """Nothing more comes until the request is closed."""
 
 
-Step: TypeAlias = int | Fail | Hang
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing more comes until this is set."""
+
+    until: asyncio.Event
+
+
+Step: TypeAlias = int | Fail | Hang | Wait
 Script: TypeAlias = Sequence[Step]
 
 
@@ -80,11 +87,13 @@ class ScriptedEngine:
         refusal: ServerError | None = None,
         burst: int = 1,
         cached_tokens: int = 0,
+        diverged_at: int = -1,
     ) -> None:
         self.status = status
         self.refusal = refusal
         self.burst = burst
         self.cached_tokens = cached_tokens
+        self.diverged_at = diverged_at
         self.submissions: list[Submit] = []
         self.closed: list[str] = []
         self.hanging = asyncio.Event()
@@ -121,7 +130,8 @@ class ScriptedStream:
             self._engine.closed.append(self._submission.request_id)
             self._engine.closing.set()
 
-    async def __aiter__(self) -> AsyncIterator[Tokens | Finished]:
+    async def __aiter__(self) -> AsyncIterator[Started | Tokens | Finished]:
+        yield Started(self._submission.request_id, 0.0, self._engine.cached_tokens, self._engine.diverged_at)
         burst: list[int] = []
         for step in self._steps():
             match step:
@@ -132,6 +142,8 @@ class ScriptedStream:
                 case Hang():
                     self._engine.hanging.set()
                     await self._closed.wait()
+                case Wait(until):
+                    await until.wait()
             if len(burst) == self._engine.burst:
                 await asyncio.sleep(0)
                 yield self._tokens(burst)

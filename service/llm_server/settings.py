@@ -98,6 +98,14 @@ class Settings(BaseSettings):
         float, Field(gt=0, allow_inf_nan=False, description="Seconds a request may take in all.")
     ] = 300
     keepalive_timeout: Annotated[int, Field(ge=1, description="Seconds an idle connection is kept open.")] = 65
+    ping_interval: Annotated[
+        float,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="Seconds of silence after which a stream shows that it is alive: with a comment or an event.",
+        ),
+    ] = 5
     shutdown_timeout: Annotated[
         float, Field(ge=0, allow_inf_nan=False, description="Seconds streams may still run after SIGTERM.")
     ] = 30

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from llm_server.api.models import ServedModel
-from llm_server.errors import ServerError
+from llm_server.errors import EngineUnavailable, ServerError
 from llm_server.events import Completion, Event, collect
 
 JSON: TypeAlias = dict[str, Any]
@@ -27,6 +27,12 @@ T = TypeVar("T")
 
 WRITE_TIMEOUT: Final = 60.0
 """Seconds for which a client may read nothing before its stream is given up."""
+
+PING_INTERVAL: Final = 5.0
+"""Seconds of silence after which a stream shows that it is alive, unless a setting says otherwise."""
+
+COMMENT: Final = b": keep-alive\n\n"
+"""A server-sent comment, which every parser of events skips."""
 
 STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 """`x-accel-buffering` tells nginx and its kin to pass each event on at once."""
@@ -91,68 +97,142 @@ def server_sent_event(data: JSON, event: str | None = None) -> bytes:
     return b"".join((name, b"data: ", msgspec.json.encode(data), b"\n\n"))
 
 
+def comment() -> bytes:
+    return COMMENT
+
+
 class EventStream(Response):
     """A streamed answer. Closes `source` (the generation) whatever happens, also if it is never iterated.
 
     `events` yields whole server-sent events. What it raises becomes the dialect's error event, after which the stream
     ends: no failed stream ends as a good one does.
+
+    `keep_alive` is called when nothing has been sent for `interval` seconds, and what it returns is sent: a comment, or
+    a whole event of the API. It is never called between the making of an event and its sending, so that it may number
+    events on. Where an event may not be the first of a stream, it returns a comment until that one was made.
     """
 
     media_type = "text/event-stream"
 
     def __init__(
-        self, source: Closable, events: AsyncGenerator[bytes, None], *, write_timeout: float = WRITE_TIMEOUT
+        self,
+        source: Closable,
+        events: AsyncGenerator[bytes, None],
+        *,
+        keep_alive: Callable[[], bytes] = comment,
+        interval: float = PING_INTERVAL,
+        write_timeout: float = WRITE_TIMEOUT,
     ) -> None:
         super().__init__(headers=STREAM_HEADERS)
         del self.headers["content-length"]
         self._source = source
         self._events = events
+        self._keep_alive = keep_alive
+        self._interval = interval
         self._write_timeout = write_timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = _Connection(send, self._write_timeout)
         async with aclosing(self._source), aclosing(self._events):
             try:
-                await while_connected(receive, self._stream(scope, send))
+                await while_connected(receive, self._stream(scope, connection), self._show_life(connection))
             except ClientDisconnect:
                 log.info("client left, stream closed")
+            except asyncio.CancelledError:
+                with suppress(ClientDisconnect):
+                    await self._fail(scope, connection, EngineUnavailable("The server is stopping."))
+                raise
 
-    async def _stream(self, scope: Scope, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+    async def _stream(self, scope: Scope, connection: _Connection) -> None:
+        await connection.start(self.status_code, self.raw_headers)
         try:
             async for event in self._events:
-                await self._write(send, event)
+                await connection.write(event)
         except ClientDisconnect:
             raise
         except Exception as error:
-            failure = as_server_error(error)
-            await self._write(send, request_dialect(scope).stream_error(failure, request_id(scope)))
-        await self._write(send, b"", more=False)
+            await self._fail(scope, connection, as_server_error(error))
+        else:
+            await connection.end()
 
-    async def _write(self, send: Send, body: bytes, *, more: bool = True) -> None:
+    async def _show_life(self, connection: _Connection) -> None:
+        while True:
+            await asyncio.sleep(self._interval - connection.silence)
+            await connection.write_after(self._interval, self._keep_alive)
+
+    async def _fail(self, scope: Scope, connection: _Connection, error: ServerError) -> None:
+        if connection.is_open:
+            await connection.write(request_dialect(scope).stream_error(error, request_id(scope)))
+            await connection.end()
+
+
+class _Connection:
+    """One client's end of a stream. Writes one piece at a time, and knows how long ago that was.
+
+    Every method raises `ClientDisconnect` if the client is gone, or does not read.
+    """
+
+    def __init__(self, send: Send, timeout: float) -> None:
+        self.is_open = False
+        self._send = send
+        self._timeout = timeout
+        self._writing = asyncio.Lock()
+        self._clock = asyncio.get_running_loop().time
+        self._last = self._clock()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since anything was written."""
+        return self._clock() - self._last
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        async with self._writing:
+            await self._write({"type": "http.response.start", "status": status, "headers": headers})
+            self.is_open = True
+
+    async def write(self, body: bytes) -> None:
+        async with self._writing:
+            await self._write({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def write_after(self, silence: float, make: Callable[[], bytes]) -> None:
+        """Write what `make` returns, if nothing was written for so long. It is made when it is its turn, not before."""
+        async with self._writing:
+            if self.is_open and self.silence >= silence:
+                await self._write({"type": "http.response.body", "body": make(), "more_body": True})
+
+    async def end(self) -> None:
+        async with self._writing:
+            self.is_open = False
+            await self._write({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _write(self, message: Message) -> None:
         try:
-            async with asyncio.timeout(self._write_timeout):
-                await send({"type": "http.response.body", "body": body, "more_body": more})
+            async with asyncio.timeout(self._timeout):
+                await self._send(message)
         except OSError as error:  # TimeoutError is one, too
             raise ClientDisconnect from error
+        self._last = self._clock()
 
 
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T], *beside: Coroutine[Any, Any, None]) -> T:
     """The result of `work`, which is cancelled as soon as the client leaves. The request's body must have been read.
+
+    `beside` runs for as long as the work; if it ends first, what it raised ends the work, too.
 
     Raises:
         ClientDisconnect: the client left first.
     """
     working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_disconnected(receive))
+    others = [asyncio.create_task(other) for other in (_disconnected(receive), *beside)]
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, *others}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ClientDisconnect
+            _raise_first(others)
         return working.result()
     finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        for task in (working, *others):
+            task.cancel()
+        await asyncio.gather(working, *others, return_exceptions=True)
 
 
 async def collect_while_connected(request: Request, answer: Answer) -> Completion:
@@ -178,3 +258,10 @@ def as_server_error(error: Exception) -> ServerError:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    raise ClientDisconnect
+
+
+def _raise_first(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        if task.done():
+            task.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
@@ -111,13 +112,79 @@ async def test_a_client_that_left_before_the_first_event_frees_the_source() -> N
     assert source.closed.is_set()
 
 
-async def test_a_stream_whose_server_gives_up_frees_the_source() -> None:
+async def test_a_stream_whose_server_gives_up_says_so_and_frees_the_source() -> None:
     source, client = Source(), Client()
     running = asyncio.create_task(EventStream(source, one_event_then_nothing())(scope(), client.receive, client.send))
     await client.got_event.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+    assert b"The server is stopping." in client.bodies[-2]
+    assert (client.bodies[-1], client.sent[-1]["more_body"]) == (b"", False)
+    assert source.closed.is_set()
+
+
+async def test_silence_is_broken_until_the_next_event() -> None:
+    released = asyncio.Event()
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        yield b"data: 1\n\n"
+        await released.wait()
+        yield b"data: 2\n\n"
+
+    async def send(message: Message) -> None:
+        await client.send(message)
+        if client.bodies.count(b": keep-alive\n\n") == 3:
+            released.set()
+
+    source, client = Source(), Client()
+    async with asyncio.timeout(PATIENCE):
+        await EventStream(source, events(), interval=0.001)(scope(), client.receive, send)
+    kept = [b": keep-alive\n\n"] * 3
+    assert client.bodies[:4] == [b"data: 1\n\n", *kept]
+    assert client.bodies[-2:] == [b"data: 2\n\n", b""]
+
+
+async def test_events_of_a_stream_that_speaks_are_all_there_is() -> None:
+    source, client = Source(), Client()
+    await EventStream(source, two_events(), interval=PATIENCE)(scope(), client.receive, client.send)
+    assert len(client.bodies) == 3
+
+
+async def test_keep_alives_are_numbered_on_although_the_client_reads_slowly() -> None:
+    numbers = itertools.count()
+
+    def numbered() -> bytes:
+        return b"%d" % next(numbers)
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        for count in range(100):
+            if count % 3 == 0:
+                await asyncio.sleep(0.003)
+            yield numbered()
+
+    async def send(message: Message) -> None:
+        if len(client.sent) % 4 == 0:
+            await asyncio.sleep(0.003)
+        await client.send(message)
+
+    source, client = Source(), Client()
+    async with asyncio.timeout(PATIENCE):
+        await EventStream(source, events(), keep_alive=numbered, interval=0.001)(scope(), client.receive, send)
+    assert len(client.bodies) > 101
+    assert client.bodies == [*(b"%d" % number for number in range(len(client.bodies) - 1)), b""]
+
+
+async def test_a_stream_whose_keep_alive_finds_no_reader_is_given_up() -> None:
+    source, client = Source(), Client()
+
+    async def send(message: Message) -> None:
+        if message.get("body") == b": keep-alive\n\n":
+            raise BrokenPipeError
+        await client.send(message)
+
+    async with asyncio.timeout(PATIENCE):
+        await EventStream(source, one_event_then_nothing(), interval=0.001)(scope(), client.receive, send)
     assert source.closed.is_set()
 
 

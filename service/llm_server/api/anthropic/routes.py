@@ -15,7 +15,7 @@ from llm_server.api.anthropic.response import Reply, message, new_message_id, st
 from llm_server.api.anthropic.schema import CountTokensRequest, MessagesRequest
 from llm_server.api.body import json_body
 from llm_server.api.http import EventStream, collect_while_connected, json_response, server_sent_event
-from llm_server.api.services import GeneratorDep, ModelNamesDep
+from llm_server.api.services import GeneratorDep, ModelNamesDep, ServicesDep
 from llm_server.events import Event
 
 MessagesBody = Annotated[MessagesRequest, Depends(json_body(MessagesRequest))]
@@ -25,14 +25,13 @@ router = APIRouter()
 
 
 @router.post("/v1/messages")
-async def create_message(
-    request: Request, body: MessagesBody, generator: GeneratorDep, models: ModelNamesDep
-) -> Response:
-    model = models.require(body.model)
-    generation = await generator.start(to_generation(body))
+async def create_message(request: Request, body: MessagesBody, services: ServicesDep) -> Response:
+    model = services.models.require(body.model)
+    generation = await services.generator.start(to_generation(body))
     reply = Reply(new_message_id(), model.name, generation.prompt_tokens, reasoning_blocks(body))
     if body.stream:
-        return EventStream(generation, _server_sent(reply, generation))
+        events = _server_sent(reply, generation)
+        return EventStream(generation, events, keep_alive=_ping, interval=services.settings.ping_interval)
     return json_response(message(reply, await collect_while_connected(request, generation)))
 
 
@@ -48,3 +47,7 @@ async def _server_sent(reply: Reply, events: AsyncIterable[Event]) -> AsyncGener
     async with aclosing(stream(reply, events)) as wire_events:
         async for event in wire_events:
             yield server_sent_event(event, event["type"])
+
+
+def _ping() -> bytes:
+    return server_sent_event({"type": "ping"}, "ping")

@@ -15,7 +15,7 @@ from llm_server.api.openai_chat.choices import Choices
 from llm_server.api.openai_chat.request import calls_functions, to_generations
 from llm_server.api.openai_chat.response import ChunkWriter, Envelope, completion
 from llm_server.api.openai_chat.schema import ChatRequest
-from llm_server.api.services import GeneratorDep, ModelNamesDep
+from llm_server.api.services import ServicesDep
 
 DONE: Final = b"data: [DONE]\n\n"
 
@@ -26,9 +26,9 @@ router = APIRouter()
 async def create_chat_completion(
     body: Annotated[ChatRequest, Depends(json_body(ChatRequest))],
     request: Request,
-    generator: GeneratorDep,
-    models: ModelNamesDep,
+    services: ServicesDep,
 ) -> Response:
+    models = services.models
     envelope = Envelope(
         models.require(body.model).name,
         models.fingerprint,
@@ -36,9 +36,10 @@ async def create_chat_completion(
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
     )
     requests = to_generations(body)
-    choices = await Choices.start(generator, requests)
+    choices = await Choices.start(services.generator, requests)
     if body.stream:
-        return EventStream(choices, _stream(choices, ChunkWriter(envelope, len(requests))))
+        events = _stream(choices, ChunkWriter(envelope, len(requests)))
+        return EventStream(choices, events, interval=services.settings.ping_interval)
     async with aclosing(choices):
         answers = await while_connected(request.receive, choices.collect())
     return json_response(completion(envelope, answers))
