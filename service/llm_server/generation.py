@@ -17,7 +17,7 @@ import msgspec
 
 from llm_server.conversation import Conversation, GenerationRequest
 from llm_server.engine.client import Engine, TokenStream
-from llm_server.engine.types import Finished, Logprobs, Submit, Tokens
+from llm_server.engine.types import Finished, Logprobs, Started, Submit, Tokens
 from llm_server.errors import BadRequest, ContextTooLong, EngineUnavailable, GenerationFailed, RequestTimeout
 from llm_server.events import Alternative, BlockDelta, BlockStart, BlockStop, Event, Finish, TokenLogprob, Usage
 from llm_server.harmony.encoding import STOP_TOKENS, is_special, token_bytes
@@ -146,6 +146,10 @@ class Generation:
 
     Iteration raises `EngineUnavailable` when the engine dies, `GenerationFailed` when it can not go on with this
     request, and `RequestTimeout` at the deadline.
+
+    `cached_tokens` of the prompt were not computed again and `diverged_at` says where it left the known prompts (see
+    `engine.types.Started`): both from before the first event on. `finished` has the engine's timings after the end,
+    those of the last attempt if there were corrections; None if the engine was left before its end.
     """
 
     def __init__(
@@ -163,6 +167,9 @@ class Generation:
     ) -> None:
         self.prompt_tokens = len(submission.prompt)
         self.corrections = 0
+        self.cached_tokens = 0
+        self.diverged_at = -1
+        self.finished: Finished | None = None
         self._engine = engine
         self._stream = stream
         self._messages = aiter(stream)
@@ -194,6 +201,7 @@ class Generation:
             message = await self._next_message()
             self._pending.extend(self._events(message))
             if isinstance(message, Finished) and not self._finished:
+                self.finished = message
                 await self._end_or_correct(message)
         return self._pending.popleft()
 
@@ -205,7 +213,7 @@ class Generation:
         self._pending.clear()
         self._stream.close()
 
-    async def _next_message(self) -> Tokens | Finished:
+    async def _next_message(self) -> Started | Tokens | Finished:
         try:
             async with asyncio.timeout_at(self._deadline):
                 return await anext(self._messages)
@@ -213,14 +221,22 @@ class Generation:
             self._stream.close()
             raise _too_slow(self._timeout) from None
 
-    def _events(self, message: Tokens | Finished) -> list[Event]:
+    def _events(self, message: Started | Tokens | Finished) -> list[Event]:
         match message:
+            case Started():
+                self._note(message)
+                return []
             case Tokens(tokens=tokens, logprobs=logprobs):
                 return self._decoded(tokens, logprobs)
             case Finished(reason="error", message=text):
                 raise GenerationFailed(text or "The engine could not run this request.")
             case Finished(reason=reason):
                 return self._shown(self._parser.finish(truncated=reason == "length"))
+
+    def _note(self, started: Started) -> None:
+        """A correction goes on with a prompt that is known but for its end, which says nothing of the caller's."""
+        if not self.corrections:
+            self.cached_tokens, self.diverged_at = started.cached_tokens, started.diverged_at
 
     def _decoded(self, tokens: list[int], logprobs: list[Logprobs]) -> list[Event]:
         shown: list[Event] = []
@@ -232,7 +248,7 @@ class Generation:
             shown += self._shown(self._parser.feed(token, logprob))
             if self._stop.matched is not None:
                 self._stream.close()
-                return [*shown, self._finish(cached=0)]
+                return [*shown, self._finish()]
         return shown
 
     async def _end_or_correct(self, finished: Finished) -> None:
@@ -240,7 +256,7 @@ class Generation:
         is_lost = finished.reason == "stop" and self._parser.finish_reason == "stop" and not self._answered
         correction = self._correction() if is_lost else None
         if correction is None:
-            self._pending.append(self._finish(finished.cached_tokens))
+            self._pending.append(self._finish())
             return
         self.corrections += 1
         self._earlier = self._earlier.followed_by(self._parser, self._blocks)
@@ -293,11 +309,11 @@ class Generation:
             record = Record(self._submission.request_id, self._tools, prompt, self._turn, truncated)
             self._recordings.write(record)
 
-    def _finish(self, cached: int) -> Finish:
+    def _finish(self) -> Finish:
         self._finished = True
         self._record()
         reasoning = self._earlier.reasoning_tokens + self._parser.reasoning_tokens
-        usage = Usage(self.prompt_tokens, cached, self._completion_tokens, reasoning)
+        usage = Usage(self.prompt_tokens, self.cached_tokens, self._completion_tokens, reasoning)
         if self._stop.matched is not None:
             return Finish("stop_sequence", usage, self._stop.matched)
         self._remember()

@@ -17,7 +17,7 @@ import pytest
 
 from llm_server.conversation import Sampling
 from llm_server.engine.client import EngineClient, TokenStream
-from llm_server.engine.types import Finished, Submit, Tokens
+from llm_server.engine.types import Finished, Started, Submit, Tokens
 from llm_server.errors import ContextTooLong, EngineUnavailable, Overloaded
 from processes import is_running, wait_until
 from random_engine import CONTEXT_LENGTH
@@ -86,9 +86,10 @@ async def until(condition: Callable[[], object], *, seconds: float = 30.0) -> No
 
 async def first_tokens(stream: TokenStream) -> Tokens:
     async with asyncio.timeout(60):
-        message = await anext(aiter(stream))
-    assert isinstance(message, Tokens)
-    return message
+        async for message in stream:
+            if isinstance(message, Tokens):
+                return message
+    raise AssertionError("a stream has tokens")
 
 
 async def whole(stream: TokenStream) -> tuple[list[int], Finished]:
@@ -100,6 +101,8 @@ async def whole(stream: TokenStream) -> tuple[list[int], Finished]:
                     tokens += message.tokens
                 case Finished():
                     return tokens, message
+                case Started():
+                    pass
     raise AssertionError("a stream ends with Finished")
 
 

@@ -43,7 +43,7 @@ class Run:
         self.decoded: dict[int, list[Decoded]] = {}
 
     def insert(self, submission: Submit) -> int:
-        sequence = self.batch.insert(submission)
+        sequence = self.batch.insert(submission).sequence
         self.decoded[sequence] = []
         return sequence
 

@@ -1,8 +1,12 @@
-"""Guarded decoding on random weights, which know nothing of Harmony: every turn they write is well-formed."""
+"""Guarded decoding on random weights, which know nothing of Harmony: every turn they write is well-formed.
+
+`HARMONY_TURNS=1000 pytest tests/model/test_guard.py` proves it with more of them.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -22,8 +26,10 @@ from llm_server.harmony.parse import HarmonyParser
 from llm_server.harmony.render import render
 from random_model import RandomModel
 
-TURNS = 8
-"""Decoded together. More of them prove more: each has a seed of its own."""
+TURNS = int(os.environ.get("HARMONY_TURNS", "8"))
+"""Each has a seed of its own."""
+
+TOGETHER = 8
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -60,10 +66,11 @@ def turns(batch: Batch, request: GenerationRequest, count: int) -> list[list[int
     answers: dict[int, list[int]] = {}
     seeds = iter(range(count))
     while len(answers) < count or len(batch):
-        while len(batch) < TURNS and (seed := next(seeds, None)) is not None:
+        while len(batch) < TOGETHER and (seed := next(seeds, None)) is not None:
             sampling = replace(request.sampling, seed=seed)
             limit = request.max_tokens or 400
-            answers[batch.insert(Submit("", prompt, limit, list(STOP_TOKENS), sampling, grammar))] = []
+            submission = Submit("", prompt, limit, list(STOP_TOKENS), sampling, grammar)
+            answers[batch.insert(submission).sequence] = []
         for decoded in batch.step().decoded:
             answers[decoded.sequence].append(decoded.token)
     return list(answers.values())
@@ -124,7 +131,7 @@ def test_guarded_and_free_rows_share_a_batch(batch: Batch) -> None:
     free = Submit("", prompt, 12, [], Sampling(temperature=0))
 
     def decode(*grammars: str) -> list[int]:
-        sequences = [batch.insert(free), *(batch.insert(replaced(grammar)) for grammar in grammars)]
+        sequences = [batch.insert(each).sequence for each in (free, *(replaced(grammar) for grammar in grammars))]
         tokens: dict[int, list[int]] = {sequence: [] for sequence in sequences}
         while len(batch):
             for decoded in batch.step().decoded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
@@ -56,6 +57,25 @@ async def test_usage_counts_every_token_and_the_reasoning_among_them() -> None:
     assert reasoning <= usage.reasoning <= reasoning + len(next_message())
     assert completion.text == "Hello!"
     assert completion.finish.reason == "stop"
+
+
+async def test_what_the_engine_knew_of_the_prompt_is_there_with_the_first_event() -> None:
+    engine = ScriptedEngine([*reply("Greet.", "Hello!")], cached_tokens=7, diverged_at=9)
+    async with aclosing(await start(engine)) as generation:
+        await anext(generation)
+        assert (generation.cached_tokens, generation.diverged_at) == (7, 9)
+        assert generation.finished is None
+        async for _ in generation:
+            pass
+    assert generation.finished is not None
+    assert generation.finished.reason == "stop"
+
+
+async def test_a_stop_string_does_not_hide_what_was_cached() -> None:
+    engine = ScriptedEngine(reply("Greet.", "Hello, STOP, you."), cached_tokens=7)
+    completion = await complete(engine, replace(REQUEST, stop=("STOP",)))
+    assert completion.finish.reason == "stop_sequence"
+    assert completion.finish.usage.cached == 7
 
 
 async def test_a_limit_ends_the_answer_with_length() -> None:

@@ -16,10 +16,10 @@ import mlx.core as mx
 from mlx_lm.generate import BatchGenerator, GenerationBatch, PromptProcessingBatch
 
 from llm_server.conversation import Sampling
-from llm_server.engine.decoder import Decoded, Step
+from llm_server.engine.decoder import Decoded, Inserted, Step
 from llm_server.engine.guard import Grammars, masked
 from llm_server.engine.sampling import RowSampler, choose, processors, read_report, reports
-from llm_server.engine.types import Submit
+from llm_server.engine.types import DecoderStatistics, Submit
 
 _PROMPTS_AT_ONCE: Final = 8
 _UNLIMITED: Final = 2**31
@@ -147,7 +147,7 @@ class Batch:
     def ready(self, submission: Submit) -> bool:
         return not (self._grammars and submission.grammar) or self._grammars.prepare(submission.grammar).done()
 
-    def insert(self, submission: Submit) -> int:
+    def insert(self, submission: Submit) -> Inserted:
         """See `Decoder`. A prefix cache would pass `caches` and `all_tokens` here."""
         self._check(submission)
         guard = self._grammars.guard(submission.grammar) if self._grammars and submission.grammar else None
@@ -157,7 +157,7 @@ class Batch:
             [submission.prompt], max_tokens=[_UNLIMITED], samplers=samplers, logits_processors=chains
         )
         self._sequences[sequence] = _Sequence(submission.max_tokens, frozenset(submission.stop_tokens))
-        return int(sequence)
+        return Inserted(int(sequence))
 
     def remove(self, sequence: int) -> None:
         if self._sequences.pop(sequence, None) is not None:
@@ -172,7 +172,14 @@ class Batch:
             del self._sequences[sequence]
         if finished:
             self._forget(finished)
-        return Step(decoded, prefill_tokens)
+        return Step(decoded, prefill_tokens, len(read))
+
+    def statistics(self) -> DecoderStatistics:
+        return DecoderStatistics(
+            memory_active_bytes=mx.get_active_memory(),
+            memory_cache_bytes=mx.get_cache_memory(),
+            memory_peak_bytes=mx.get_peak_memory(),
+        )
 
     def reset(self) -> None:
         """See `Decoder`. Proves with a real generation that the device still computes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -25,6 +26,7 @@ from llm_server.engine.types import (
     Hello,
     RefusalReason,
     Refused,
+    Started,
     Status,
     Submit,
     ToEngine,
@@ -41,13 +43,13 @@ _RETRY_AFTER_SECONDS: Final = 2.0
 
 
 class TokenStream(Protocol):
-    """The tokens of one admitted request: `Tokens` until `Finished`, which is always the last.
+    """The tokens of one admitted request: `Started`, then `Tokens` until `Finished`, which is always the last.
 
     Raises `EngineUnavailable` from the iteration when the engine dies or is stuck. `close` is a plain call, may be
     repeated, and frees the request's slot unless it has finished: whoever holds a stream must close it.
     """
 
-    def __aiter__(self) -> AsyncIterator[Tokens | Finished]: ...
+    def __aiter__(self) -> AsyncIterator[Started | Tokens | Finished]: ...
 
     def close(self) -> None: ...
 
@@ -143,7 +145,7 @@ class EngineClient:
     def abandon(self, request_id: str) -> None:
         """Forget a stream and tell the engine, if it still runs the request."""
         if self._streams.pop(request_id, None) is not None:
-            self._send(Abort(request_id))
+            self._send(Abort(request_id, time.monotonic()))
 
     async def _admission(self, stream: _Stream, prompt_tokens: int) -> None:
         answer = await stream.next_message()
@@ -208,7 +210,7 @@ class EngineClient:
         match message:
             case Status():
                 self._update(message)
-            case Tokens(request_id=request_id) | Admitted(request_id):
+            case Tokens(request_id=request_id) | Started(request_id=request_id) | Admitted(request_id):
                 if stream := self._streams.get(request_id):
                     stream.put(message)
             case Refused(request_id) | Finished(request_id=request_id):
@@ -252,15 +254,15 @@ class _Stream:
         self._messages: asyncio.Queue[Any] = asyncio.Queue()
         self._ended = False
 
-    def __aiter__(self) -> AsyncIterator[Tokens | Finished]:
+    def __aiter__(self) -> AsyncIterator[Started | Tokens | Finished]:
         return self
 
-    async def __anext__(self) -> Tokens | Finished:
+    async def __anext__(self) -> Started | Tokens | Finished:
         if self._ended:
             raise StopAsyncIteration
         message = await self.next_message()
         match message:
-            case Tokens():
+            case Started() | Tokens():
                 return message
             case Finished():
                 self._ended = True
@@ -276,7 +278,7 @@ class _Stream:
             self._client.abandon(self.request_id)
             self.put(None)  # wakes whoever still waits
 
-    def put(self, message: Admitted | Refused | Tokens | Finished | ServerError | None) -> None:
+    def put(self, message: Admitted | Refused | Started | Tokens | Finished | ServerError | None) -> None:
         self._messages.put_nowait(message)
 
     async def next_message(self) -> Any:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from llm_server.engine.types import Logprobs, Submit
+from llm_server.engine.types import DecoderStatistics, Logprobs, Submit
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """A sequence that is inside now. `cached_tokens` of its prompt need not be read; `diverged_at`: see `Started`."""
+
+    sequence: int
+    cached_tokens: int = 0
+    diverged_at: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +29,11 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step has done. `prefill_tokens` counts the prompt tokens that it read."""
+    """What one step has done: `prefill_tokens` were read, of `prefilling` sequences."""
 
     decoded: list[Decoded]
     prefill_tokens: int
+    prefilling: int = 0
 
 
 class Decoder(Protocol):
@@ -34,8 +44,8 @@ class Decoder(Protocol):
     def ready(self, submission: Submit) -> bool:
         """Whether all that the sequence needs is at hand. If not, it is being made: ask again."""
 
-    def insert(self, submission: Submit) -> int:
-        """Take a sequence in and return its number.
+    def insert(self, submission: Submit) -> Inserted:
+        """Take a sequence in.
 
         Raises:
             ValueError: it can not be run: no tokens, or ids that are not in the vocabulary.
@@ -43,6 +53,9 @@ class Decoder(Protocol):
 
     def step(self) -> Step:
         """Read a part of the prompts that wait to be read, and decode a token of every other sequence."""
+
+    def statistics(self) -> DecoderStatistics:
+        """What is held and what was done. Cheap, so that every beat can ask."""
 
     def remove(self, sequence: int) -> None:
         """Forget a sequence, whatever it is doing. One that is not inside is no error."""

@@ -9,23 +9,26 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
 from llm_server.engine.channel import Channel
-from llm_server.engine.decoder import Decoded, Decoder
+from llm_server.engine.decoder import Decoded, Decoder, Inserted
 from llm_server.engine.scheduler import Scheduler
 from llm_server.engine.types import (
     Abort,
     Admitted,
     EngineFinishReason,
     EngineState,
+    EngineStatistics,
     Finished,
     Hello,
     ModelInfo,
+    Phase,
     RefusalReason,
     Refused,
+    Started,
     Status,
     StepStats,
     Submit,
@@ -45,6 +48,30 @@ Key: TypeAlias = tuple[bytes, str]
 """A client and its request id: two clients may choose the same id."""
 
 
+class Observer(Protocol):
+    """Who wants to know what the engine does, be it to count. Called by the loop itself, so each call must be short."""
+
+    def step(self, stats: StepStats) -> None:
+        """A step has succeeded."""
+
+    def beat(self, statistics: EngineStatistics) -> None:
+        """How things are, each time that the clients are told the engine's status."""
+
+    def cancelled(self, phase: Phase, seconds: float | None) -> None:
+        """A request was given up in `phase`; its slot is free `seconds` later, None if nobody knows."""
+
+
+class _Nobody:
+    def step(self, stats: StepStats) -> None:
+        pass
+
+    def beat(self, statistics: EngineStatistics) -> None:
+        pass
+
+    def cancelled(self, phase: Phase, seconds: float | None) -> None:
+        pass
+
+
 @dataclass(slots=True)
 class _Request:
     submission: Submit
@@ -52,6 +79,20 @@ class _Request:
     started: float | None = None
     first_token: float | None = None
     sequence: int | None = None
+    cached_tokens: int = 0
+
+    @property
+    def phase(self) -> Phase:
+        if self.first_token is not None:
+            return "decode"
+        return "queue" if self.sequence is None else "prefill"
+
+    def start(self, inserted: Inserted, now: float) -> Started:
+        self.started = now
+        self.sequence = inserted.sequence
+        self.cached_tokens = inserted.cached_tokens
+        queue_seconds = now - self.submitted
+        return Started(self.submission.request_id, queue_seconds, inserted.cached_tokens, inserted.diverged_at)
 
     def finished(self, now: float, reason: EngineFinishReason, message: str) -> Finished:
         """The last message. A request that never got as far as a phase spent no time in it."""
@@ -60,7 +101,7 @@ class _Request:
         return Finished(
             self.submission.request_id,
             reason,
-            cached_tokens=0,
+            self.cached_tokens,
             queue_seconds=started - self.submitted,
             prefill_seconds=first_token - started,
             decode_seconds=now - first_token,
@@ -68,15 +109,11 @@ class _Request:
         )
 
 
-def _ignore(_: StepStats) -> None:
-    pass
-
-
 class Loop:
     """Serves one model to all clients until it is told to drain.
 
-    `on_step` sees every step that succeeded. A step that fails costs the requests in flight an error; if the decoder
-    can not be reset after it, `run` raises what the decoder raised, and only a new process helps.
+    `observer` is told of steps, beats and cancellations. A step that fails costs the requests in flight an error; if
+    the decoder can not be reset after it, `run` raises what the decoder raised, and only a new process helps.
     """
 
     def __init__(
@@ -87,7 +124,7 @@ class Loop:
         *,
         incarnation: str,
         model: ModelInfo,
-        on_step: Callable[[StepStats], None] = _ignore,
+        observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._decoder = decoder
@@ -95,7 +132,7 @@ class Loop:
         self._scheduler = scheduler
         self._incarnation = incarnation
         self._model = model
-        self._on_step = on_step
+        self._observer = observer or _Nobody()
         self._clock = clock
         self._requests: dict[Key, _Request] = {}
         self._by_sequence: dict[int, Key] = {}
@@ -138,8 +175,8 @@ class Loop:
                 self._channel.post(client, self._status())
             case Submit():
                 self._offer(client, message)
-            case Abort(request_id):
-                self._forget((client, request_id))
+            case Abort(request_id, given_up):
+                self._forget((client, request_id), given_up)
 
     def _offer(self, client: bytes, submission: Submit) -> None:
         key = (client, submission.request_id)
@@ -168,14 +205,17 @@ class Loop:
         self._preparing |= dict.fromkeys(self._scheduler.start(self._clock()))
         for key in [key for key in self._preparing if self._decoder.ready(self._requests[key].submission)]:
             del self._preparing[key]
-            request = self._requests[key]
-            request.started = self._clock()
             try:
-                request.sequence = self._decoder.insert(request.submission)
+                inserted = self._decoder.insert(self._requests[key].submission)
             except ValueError as error:
                 self._finish(key, "error", str(error))
             else:
-                self._by_sequence[request.sequence] = key
+                self._started(key, inserted)
+
+    def _started(self, key: Key, inserted: Inserted) -> None:
+        client, _ = key
+        self._by_sequence[inserted.sequence] = key
+        self._channel.post(client, self._requests[key].start(inserted, self._clock()))
 
     def _step(self) -> None:
         size = len(self._decoder)
@@ -192,7 +232,7 @@ class Loop:
         now = self._clock()
         for decoded in step.decoded:
             self._report(decoded, now)
-        self._on_step(StepStats(size, step.prefill_tokens, len(step.decoded), now - began))
+        self._observer.step(StepStats(size, step.prefill_tokens, len(step.decoded), now - began, step.prefilling))
 
     def _recover(self) -> None:
         for key in list(self._by_sequence.values()):
@@ -216,7 +256,7 @@ class Loop:
         self._channel.post(client, self._requests[key].finished(self._clock(), reason, message))
         self._drop(key)
 
-    def _forget(self, key: Key) -> None:
+    def _forget(self, key: Key, given_up: float | None = None) -> None:
         """Nobody wants this request any more. One that is not here has finished already."""
         request = self._requests.get(key)
         if request is None:
@@ -224,6 +264,8 @@ class Loop:
         if request.sequence is not None:
             self._decoder.remove(request.sequence)
         self._drop(key)
+        seconds = None if given_up is None else max(0.0, self._clock() - given_up)
+        self._observer.cancelled(request.phase, seconds)
 
     def _drop(self, key: Key) -> None:
         request = self._requests.pop(key)
@@ -238,6 +280,7 @@ class Loop:
             self._announced_draining = draining
             self._next_beat = self._clock() + BEAT_SECONDS
             self._channel.post_all(self._status())
+            self._observer.beat(self._statistics())
         for client in self._channel.flush():
             self._forget_client(client)
 
@@ -246,6 +289,9 @@ class Loop:
         logger.info("a client has gone, with %d requests in flight", len(lost))
         for key in lost:
             self._forget(key)
+
+    def _statistics(self) -> EngineStatistics:
+        return EngineStatistics(self._scheduler.running, self._scheduler.waiting, self._decoder.statistics())
 
     def _status(self) -> Status:
         state: EngineState = "ready" if self._drain_until is None else "draining"

@@ -1,8 +1,9 @@
 """The messages between API workers and the engine process. Ints, floats and enums; encoded with msgpack.
 
-A request's life on the socket: `Submit` → `Admitted` or `Refused` → `Tokens`* → `Finished`; `Abort` may come at any
-time and is answered by nothing. `Hello` is answered by `Status`, which the engine also sends whenever its state
-changes and at least once a second, so silence means that it is stuck or gone. A frame holds a list of messages.
+A request's life on the socket: `Submit` → `Admitted` or `Refused` → `Started` → `Tokens`* → `Finished`; one that can
+not be run finishes without having started. `Abort` may come at any time and is answered by nothing. `Hello` is
+answered by `Status`, which the engine also sends whenever its state changes and at least once a second, so silence
+means that it is stuck or gone. A frame holds a list of messages.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from llm_server.conversation import Sampling
 
 EngineState: TypeAlias = Literal["loading", "ready", "draining"]
 EngineFinishReason: TypeAlias = Literal["stop", "length", "error"]
+Phase: TypeAlias = Literal["queue", "prefill", "decode"]
 RefusalReason: TypeAlias = Literal["queue_full", "not_ready", "context_too_long"]
 
 
@@ -48,9 +50,13 @@ class Submit(msgspec.Struct, frozen=True, tag=True):
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):
-    """Nobody wants this request any more: free its slot in the queue, in prefill or in decode."""
+    """Nobody wants this request any more: free its slot in the queue, in prefill or in decode.
+
+    `given_up` is this machine's monotonic clock at that moment, which all of its processes share.
+    """
 
     request_id: str
+    given_up: float | None = None
 
 
 ToEngine: TypeAlias = Hello | Submit | Abort
@@ -81,6 +87,19 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     retry_after: float | None = None
 
 
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """The request has left the queue: its prompt is read from `cached_tokens` on, what is before was known already.
+
+    `diverged_at` is the index of the first token in which the prompt differs from the cached prompt that it has most
+    in common with, its own length if that goes on where it ends, and -1 if no prompt is cached.
+    """
+
+    request_id: str
+    queue_seconds: float
+    cached_tokens: int
+    diverged_at: int
+
+
 class Logprobs(msgspec.Struct, frozen=True, array_like=True):
     """Natural logs for one token, before temperature and truncation: the chosen one's, the likeliest ones' by id."""
 
@@ -108,13 +127,54 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     message: str = ""
 
 
-FromEngine: TypeAlias = Status | Admitted | Refused | Tokens | Finished
+FromEngine: TypeAlias = Status | Admitted | Refused | Started | Tokens | Finished
 
 
 class StepStats(msgspec.Struct, frozen=True):
-    """What one step of the engine did. `batch_size` counts the sequences inside while it ran, read or decoded."""
+    """What one step of the engine did, in wall seconds.
+
+    `batch_size` counts the sequences inside while it ran, of which `prefilling` still had prompt tokens to be read.
+    """
 
     batch_size: int
     prefill_tokens: int
     decoded_tokens: int
     seconds: float
+    prefilling: int = 0
+
+
+class PrefixCacheStatistics(msgspec.Struct, frozen=True):
+    """What the prefix cache holds now, and what it has done since the engine started (tokens, evictions by reason).
+
+    `queries_tokens` counts the tokens of all prompts that were looked up, `hits_tokens` those that it spared.
+    """
+
+    bytes: int = 0
+    entries: int = 0
+    queries_tokens: int = 0
+    hits_tokens: int = 0
+    evictions: dict[str, int] = {}
+
+
+class DecoderStatistics(msgspec.Struct, frozen=True):
+    """What the decoder holds now, memory in bytes as MLX counts it.
+
+    `kv_tokens` of `kv_tokens_capacity` are held by the requests that run, padding included; the prefix cache's own
+    are not among them. `guard_forced_tokens` were decided by a grammar alone, since the engine started.
+    """
+
+    kv_tokens: int = 0
+    kv_tokens_capacity: int = 0
+    prefix_cache: PrefixCacheStatistics = PrefixCacheStatistics()
+    memory_active_bytes: int = 0
+    memory_cache_bytes: int = 0
+    memory_peak_bytes: int = 0
+    guard_forced_tokens: int = 0
+
+
+class EngineStatistics(msgspec.Struct, frozen=True):
+    """The engine's state at one beat."""
+
+    running: int
+    waiting: int
+    decoder: DecoderStatistics = DecoderStatistics()

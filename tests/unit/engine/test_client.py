@@ -24,6 +24,7 @@ from llm_server.engine.types import (
     ModelInfo,
     RefusalReason,
     Refused,
+    Started,
     Status,
     Submit,
     ToEngine,
@@ -116,8 +117,9 @@ async def test_nothing_is_known_until_the_engine_answers(engine: PlayedEngine) -
 
 async def test_each_stream_gets_its_own_tokens_and_then_its_end(engine: PlayedEngine, client: EngineClient) -> None:
     first, second = await admitted(engine, client, "a"), await admitted(engine, client, "b")
-    engine.say(Tokens("b", [5], []), Tokens("a", [1, 2], []), finished("b"), Tokens("a", [3], []), finished("a"))
-    assert [message async for message in first] == [Tokens("a", [1, 2], []), Tokens("a", [3], []), finished("a")]
+    start = Started("a", 0.5, 2, 3)
+    engine.say(start, Tokens("b", [5], []), Tokens("a", [1, 2], []), finished("b"), Tokens("a", [3], []), finished("a"))
+    assert [message async for message in first] == [start, Tokens("a", [1, 2], []), Tokens("a", [3], []), finished("a")]
     assert [message async for message in second] == [Tokens("b", [5], []), finished("b")]
     assert [message async for message in second] == []
 
@@ -147,7 +149,7 @@ async def test_closing_aborts_once_and_ends_whoever_still_reads(engine: PlayedEn
     stream.close()
     stream.close()
     assert await asyncio.wait_for(reading, 10) is None
-    assert await engine.next(Abort) == Abort("a")
+    assert (await engine.next(Abort)).request_id == "a"
     await admitted(engine, client, "b")
     assert engine.heard == []
 
@@ -184,7 +186,7 @@ async def test_who_gives_up_before_being_admitted_frees_the_place(engine: Played
     asking = asyncio.create_task(client.submit(submission("a")))
     await engine.next(Submit)
     asking.cancel()
-    assert await engine.next(Abort) == Abort("a")
+    assert (await engine.next(Abort)).request_id == "a"
     engine.say(Admitted("a"), Tokens("a", [1], []))  # crossed on the way: nobody is there any more
     await admitted(engine, client, "b")
 
@@ -226,7 +228,8 @@ async def test_what_was_sent_to_a_dying_engine_is_taken_back_from_the_next(
     while Hello() not in heard:
         heard.append(await engine.next(msgspec.Struct))
     # The submission may have been kept for this engine, or lost with the other. If it was kept, so was its end.
-    assert heard in ([submission("a"), Abort("a"), Hello()], [Abort("a"), Hello()], [Hello()])
+    kinds = [type(message) for message in heard]
+    assert kinds in ([Submit, Abort, Hello], [Abort, Hello], [Hello])
 
 
 async def test_an_engine_that_says_nothing_counts_as_dead_until_it_speaks(engine: PlayedEngine) -> None:
@@ -238,7 +241,7 @@ async def test_an_engine_that_says_nothing_counts_as_dead_until_it_speaks(engine
         with pytest.raises(EngineUnavailable):
             await asyncio.wait_for(anext(aiter(stream)), 10)
         assert client.status is None
-        assert await engine.next(Abort) == Abort("a")
+        assert (await engine.next(Abort)).request_id == "a"
         engine.say(READY)
         await client.wait_ready()
 

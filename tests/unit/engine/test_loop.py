@@ -11,18 +11,22 @@ import msgspec
 import pytest
 
 from llm_server.conversation import Sampling
-from llm_server.engine.decoder import Decoded, Step
+from llm_server.engine.decoder import Decoded, Inserted, Step
 from llm_server.engine.loop import BEAT_SECONDS, Key, Loop
 from llm_server.engine.scheduler import Scheduler
 from llm_server.engine.types import (
     Abort,
     Admitted,
+    DecoderStatistics,
+    EngineStatistics,
     Finished,
     FromEngine,
     Hello,
     Logprobs,
     ModelInfo,
+    Phase,
     Refused,
+    Started,
     Status,
     StepStats,
     Submit,
@@ -50,18 +54,19 @@ class FakeDecoder:
     decoded: dict[int, int] = field(default_factory=dict)
     inserted: int = 0
     compiling: set[str] = field(default_factory=set)
+    cached: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def insert(self, submission: Submit) -> int:
+    def insert(self, submission: Submit) -> Inserted:
         if not submission.prompt:
             raise ValueError("no prompt")
         self.inserted += 1
         self.sequences[self.inserted] = submission
         self.unread[self.inserted] = len(submission.prompt)
         self.decoded[self.inserted] = 0
-        return self.inserted
+        return Inserted(self.inserted, *self.cached.get(submission.request_id, (0, -1)))
 
     def ready(self, submission: Submit) -> bool:
         return submission.grammar not in self.compiling
@@ -69,6 +74,9 @@ class FakeDecoder:
     def remove(self, sequence: int) -> None:
         for table in (self.sequences, self.unread, self.decoded):
             table.pop(sequence, None)
+
+    def statistics(self) -> DecoderStatistics:
+        return DecoderStatistics(kv_tokens=len(self.sequences))
 
     def reset(self) -> None:
         self.resets += 1
@@ -80,6 +88,7 @@ class FakeDecoder:
             self.failures -= 1
             raise RuntimeError("command buffer execution failed")
         read = 0
+        prefilling = sum(map(bool, self.unread.values()))
         decoded = []
         for sequence, request in list(self.sequences.items()):
             if self.unread[sequence]:
@@ -88,7 +97,7 @@ class FakeDecoder:
                 read += now
             else:
                 decoded.append(self._next(sequence, request))
-        return Step(decoded, read)
+        return Step(decoded, read, prefilling)
 
     def _next(self, sequence: int, request: Submit) -> Decoded:
         self.decoded[sequence] += 1
@@ -140,6 +149,24 @@ class FakeChannel:
         return gone
 
 
+@dataclass
+class Watch:
+    """An observer that keeps what it is told."""
+
+    steps: list[StepStats] = field(default_factory=list)
+    beats: list[EngineStatistics] = field(default_factory=list)
+    cancellations: list[tuple[Phase, float | None]] = field(default_factory=list)
+
+    def step(self, stats: StepStats) -> None:
+        self.steps.append(stats)
+
+    def beat(self, statistics: EngineStatistics) -> None:
+        self.beats.append(statistics)
+
+    def cancelled(self, phase: Phase, seconds: float | None) -> None:
+        self.cancellations.append((phase, seconds))
+
+
 class Engine:
     """A loop with its fakes, and a clock that stands still unless it is moved."""
 
@@ -147,14 +174,14 @@ class Engine:
         self.decoder = FakeDecoder() if decoder is None else decoder
         self.channel = FakeChannel()
         self.now = 1000.0
-        self.steps: list[StepStats] = []
+        self.watch = Watch()
         self.loop = Loop(
             self.decoder,
             self.channel,
             Scheduler[Key](max_running=max_running, max_waiting=max_waiting),
             incarnation="first",
             model=MODEL,
-            on_step=self.steps.append,
+            observer=self.watch,
             clock=lambda: self.now,
         )
 
@@ -192,7 +219,7 @@ def test_a_request_is_admitted_decoded_and_finished_in_that_order() -> None:
     engine.turn(submission("a", max_tokens=3))
     engine.turn_until_idle()
     kinds = [type(message).__name__ for message in engine.channel.sent[ALICE] if not isinstance(message, Status)]
-    assert kinds == ["Admitted", "Tokens", "Tokens", "Tokens", "Finished"]
+    assert kinds == ["Admitted", "Started", "Tokens", "Tokens", "Tokens", "Finished"]
     assert engine.tokens("a") == [11, 12, 13]
     assert engine.ends() == {"a": "length"}
     assert engine.load == (0, 0)
@@ -412,18 +439,58 @@ def test_times_are_told_for_each_phase() -> None:
     assert finished.request_id == "a"
     # One second per turn: it waits for the other's two steps, is read in two, decoded in one and one more.
     assert (finished.queue_seconds, finished.prefill_seconds, finished.decode_seconds) == (2.0, 2.0, 1.0)
-    assert finished.cached_tokens == 0
+    (started,) = [message for message in engine.sent(Started) if message.request_id == "a"]
+    assert started == Started("a", 2.0, 0, -1)
 
 
 def test_every_step_is_told_to_the_observer() -> None:
     engine = Engine()
     engine.turn(submission("a", prompt=3, max_tokens=1), submission("b", prompt=1, max_tokens=2))
     engine.turn_until_idle()
-    assert [(step.batch_size, step.prefill_tokens, step.decoded_tokens) for step in engine.steps] == [
-        (2, 3, 0),
-        (2, 1, 1),
-        (2, 0, 2),
+    assert engine.watch.steps == [
+        StepStats(2, 3, 0, 0.0, prefilling=2),
+        StepStats(2, 1, 1, 0.0, prefilling=1),
+        StepStats(2, 0, 2, 0.0, prefilling=0),
     ]
+
+
+def test_what_of_a_prompt_was_known_is_told_at_the_start_and_at_the_end() -> None:
+    engine = Engine(decoder=FakeDecoder(cached={"a": (2, 3)}))
+    engine.turn(submission("a", max_tokens=1), submission("b", max_tokens=1))
+    engine.turn_until_idle()
+    assert engine.sent(Started) == [Started("a", 0.0, 2, 3), Started("b", 0.0, 0, -1)]
+    assert {message.request_id: message.cached_tokens for message in engine.sent(Finished)} == {"a": 2, "b": 0}
+
+
+def test_each_beat_tells_the_observer_how_things_are() -> None:
+    engine = Engine(max_running=1, max_waiting=2)
+    engine.turn(*(submission(name, prompt=60) for name in "abc"))
+    engine.now += BEAT_SECONDS
+    engine.turn()
+    engine.turn()
+    assert engine.watch.beats == [EngineStatistics(1, 2, DecoderStatistics(kv_tokens=1))] * 2
+
+
+@pytest.mark.parametrize(("turns", "phase"), [(0, "queue"), (1, "prefill"), (4, "decode")])
+def test_a_cancellation_is_told_with_its_phase_and_how_long_it_took(turns: int, phase: str) -> None:
+    engine = Engine(max_running=1)
+    if phase == "queue":
+        engine.turn(submission("other", max_tokens=40))
+    engine.turn(submission("a", prompt=6, max_tokens=9))
+    for _ in range(turns):
+        engine.turn()
+    engine.now += 3.0
+    engine.turn(Abort("a", given_up=engine.now - 0.25), Abort("unknown", given_up=engine.now))
+    assert engine.watch.cancellations == [(phase, 0.25)]
+
+
+def test_of_a_client_that_has_gone_nobody_knows_since_when() -> None:
+    engine = Engine()
+    engine.turn(submission("a", prompt=60))
+    engine.channel.gone.add(ALICE)
+    engine.now += BEAT_SECONDS
+    engine.turn()
+    assert engine.watch.cancellations == [("prefill", None)]
 
 
 def test_a_request_runs_once_its_grammar_is_compiled_and_holds_up_nobody() -> None:
