@@ -31,8 +31,8 @@ def thought(body: Sequence[int]) -> list[int]:
     return [*assistant_start(), CHANNEL, *encode("analysis"), MESSAGE, *body, END]
 
 
-def call(tool: str, arguments: str) -> list[int]:
-    """A call of a function with its arguments' JSON text."""
+def call(tool: str, arguments: str, *, freeform: bool = False) -> list[int]:
+    """A call of a function with its arguments' JSON text, or of a tool that takes plain text."""
     author = encode(f"assistant to=functions.{tool}")
-    content_type = [*encode("commentary "), CONSTRAIN, *encode("json")]
+    content_type = encode("commentary") if freeform else [*encode("commentary "), CONSTRAIN, *encode("json")]
     return [START, *author, CHANNEL, *content_type, MESSAGE, *encode(arguments), CALL]

@@ -8,7 +8,7 @@ if `recall` says so. Knows nothing of the engine or of any API.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import assert_never
@@ -66,8 +66,9 @@ def _messages(conversation: Conversation, memory: Memory | None) -> Iterator[tup
     instructions, items = _split_leading_instructions(conversation.items)
     if instructions or conversation.tools:
         yield "developer", _developer(instructions, conversation.tools)
+    freeform = frozenset(tool.name for tool in conversation.tools if tool.freeform)
     for number, passage in enumerate(recalled(items, memory)):
-        yield f"message {number}", _message(passage)
+        yield f"message {number}", _message(passage, freeform)
 
 
 def _split_leading_instructions(items: Sequence[Item]) -> tuple[str, Sequence[Item]]:
@@ -93,7 +94,7 @@ def _developer(instructions: str, tools: Sequence[Tool]) -> list[int]:
     return framed("developer", "\n\n".join(sections))
 
 
-def _message(passage: Passage) -> Sequence[int]:
+def _message(passage: Passage, freeform: Set[str]) -> Sequence[int]:
     match passage:
         case Instructions(text):
             return _developer(text, ())
@@ -106,7 +107,7 @@ def _message(passage: Passage) -> Sequence[int]:
         case Generated(tokens):
             return tokens
         case ToolCall(_, name, arguments):
-            return call(name, arguments)
+            return call(name, arguments, freeform=name in freeform)
         case ToolResult(_, name, text):
             return framed(f"functions.{name} to=assistant", text, channel="commentary")
     assert_never(passage)

@@ -1,7 +1,8 @@
 """Tool definitions as gpt-oss was trained to see them: a TypeScript-like namespace (Harmony guide, "Function calling").
 
 Text in, text out. The form is that of `openai_harmony`, to the letter where that library covers the schema; `$ref`,
-`anyOf`, `allOf`, `const`, enums of any type and maps, which it writes as `any`, are written out here.
+`anyOf`, `allOf`, `const`, enums of any type and maps, which it writes as `any`, are written out here. Tools that take
+plain text, which it does not know, are functions of a string.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from llm_server.conversation import Tool
+from llm_server.conversation import Freeform, Tool
 
 Schema: TypeAlias = Mapping[str, Any]
 
@@ -30,9 +31,20 @@ def render_tools(tools: Iterable[Tool]) -> str:
 
 def _definition(tool: Tool) -> str:
     comment = "".join(f"// {line}\n" for line in tool.description.splitlines())
+    if tool.freeform is not None:
+        return f"{comment}{_syntax(tool.freeform)}type {tool.name} = (_: string) => any;\n\n"
     if tool.parameters is None:
         return f"{comment}type {tool.name} = () => any;\n\n"
     return f"{comment}type {tool.name} = (_: {_Types(tool.parameters).render(tool.parameters, '', 0)}) => any;\n\n"
+
+
+def _syntax(freeform: Freeform) -> str:
+    """What the input looks like. The model writes it as it is, so it has to be told that there is no JSON around it."""
+    if freeform.syntax == "text":
+        return "// The input is plain text, not JSON.\n"
+    grammar = "".join(f"// {line}\n" for line in freeform.definition.splitlines())
+    kind = "regular expression" if freeform.syntax == "regex" else "Lark grammar"
+    return f"// The input is plain text, not JSON. It follows this {kind}:\n{grammar}"
 
 
 class _Types:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from llm_server.conversation import (
     AssistantText,
     Conversation,
+    Freeform,
     Instructions,
     Item,
     Reasoning,
@@ -215,3 +216,9 @@ def test_text_before_a_call_is_a_preamble_and_other_text_is_final() -> None:
         "<|start|>assistant<|channel|>final<|message|>It is sunny.<|end|>"
         "<|start|>assistant"
     )
+
+
+def test_a_call_of_a_tool_that_takes_plain_text_is_not_marked_as_json() -> None:
+    items = (UserText("Patch it."), ToolCall("c1", "apply_patch", "*** Begin"), ToolResult("c1", "apply_patch", "ok"))
+    text = harmony_encoding().decode(render(Conversation(items, (Tool("apply_patch", freeform=Freeform()),))).tokens)
+    assert "<|start|>assistant to=functions.apply_patch<|channel|>commentary<|message|>*** Begin<|call|>" in text

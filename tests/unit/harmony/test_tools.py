@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai_harmony import DeveloperContent, Message, Role, ToolDescription
 
-from llm_server.conversation import Tool
+from llm_server.conversation import Freeform, Tool
 from llm_server.harmony.encoding import harmony_encoding
 from llm_server.harmony.tools import MAX_DEPTH, render_tools
 
@@ -120,3 +120,22 @@ def test_a_reference_to_itself_is_any() -> None:
 def test_keys_that_are_no_identifiers_are_quoted() -> None:
     text = render_tools([Tool("f", "", {"type": "object", "properties": {"a b\n": {"type": "string"}}})])
     assert '"a b\\n"?: string,' in text
+
+
+@pytest.mark.parametrize(
+    ("freeform", "comment"),
+    [
+        (Freeform(), "// The input is plain text, not JSON.\n"),
+        (
+            Freeform("regex", "a+"),
+            "// The input is plain text, not JSON. It follows this regular expression:\n// a+\n",
+        ),
+        (
+            Freeform("lark", 'start: "a"\n  | "b"'),
+            '// The input is plain text, not JSON. It follows this Lark grammar:\n// start: "a"\n//   | "b"\n',
+        ),
+    ],
+)
+def test_a_tool_of_plain_text_is_a_function_of_a_string(freeform: Freeform, comment: str) -> None:
+    text = render_tools([Tool("apply_patch", "Change files.", freeform=freeform)])
+    assert f"\n\n// Change files.\n{comment}type apply_patch = (_: string) => any;\n\n" in text
