@@ -175,6 +175,7 @@ class Generation:
         self._messages = aiter(stream)
         self._submission = submission
         self._tools = [tool.name for tool in request.conversation.tools]
+        self._freeform = [tool.name for tool in request.conversation.tools if tool.freeform]
         self._parser = self._new_parser()
         self._recorder = TurnRecorder(memory.sealer)
         self._transcripts = memory.transcripts
@@ -286,7 +287,7 @@ class Generation:
         )
 
     def _new_parser(self) -> HarmonyParser:
-        return HarmonyParser(self._tools, new_call_id=lambda: f"call_{secrets.token_hex(12)}")
+        return HarmonyParser(self._tools, new_call_id=_new_call_id, freeform=self._freeform)
 
     def _shown(self, events: Iterable[Event]) -> list[Event]:
         return [self._told(self._recorder.read(shown)) for event in events for shown in self._stop.feed(event)]
@@ -324,6 +325,10 @@ class Generation:
         turn = self._recorder.turn([*self._earlier.repairs, *self._parser.repairs])
         if turn is not None and self._parser.finish_reason == "tool_calls":
             self._transcripts.remember(turn)
+
+
+def _new_call_id() -> str:
+    return f"call_{secrets.token_hex(12)}"
 
 
 def _token_logprob(token: int, logprobs: Logprobs) -> TokenLogprob:

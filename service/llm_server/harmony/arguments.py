@@ -1,7 +1,7 @@
 """The arguments of one tool call: body text in, argument text out, as it comes.
 
 JSON is followed bracket by bracket, so that what the model writes around it is left out without holding back any of
-it. Text that is no JSON object passes as it is. Knows no tokens and no events.
+it. Text that is no JSON object passes as it is, and so does all of a freeform tool's. Knows no tokens and no events.
 """
 
 from __future__ import annotations
@@ -251,6 +251,21 @@ def _may_be_remark(lead: str) -> bool:
         return False
     lines = [line.lstrip() for line in lead.split("\n") if not line.isspace() and line]
     return len(lines) == 1 or (len(lines) == 2 and lines[1].startswith("`"))
+
+
+class PlainReader:
+    """The input of a freeform tool, which is passed on as it comes: every character of it may matter."""
+
+    looks_cut = True
+
+    def __init__(self) -> None:
+        self.repairs: set[RepairKind] = set()
+
+    def take(self, text: str) -> str:
+        return text
+
+    def close(self, ending: Ending) -> tuple[str, bool]:
+        return "", not ending.leaves_a_rest
 
 
 def begins_json_object(text: str) -> bool | None:

@@ -6,7 +6,7 @@ reasoning block carries a size and no text.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
@@ -36,10 +36,14 @@ class Outcome(Enum):
 
 @dataclass(slots=True)
 class Ledger:
-    """What the messages of one turn share. `position` is the index of the token at hand."""
+    """What the messages of one turn share. `position` is the index of the token at hand.
+
+    `freeform` are those of the tools whose input is no JSON.
+    """
 
     names: ToolNames
     new_call_id: Callable[[], str]
+    freeform: Collection[str] = ()
     position: int = -1
     blocks: int = 0
     repairs: list[Repair] = field(default_factory=list)

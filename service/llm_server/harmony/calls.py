@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from llm_server.events import BlockDelta, BlockStop, Event, TokenLogprob
-from llm_server.harmony.arguments import ArgumentReader, Ending, begins_json_object
+from llm_server.harmony.arguments import ArgumentReader, Ending, PlainReader, begins_json_object
 from llm_server.harmony.bodies import LONGEST_HELD, Body, Ledger, Outcome, Preamble, Reasoning
 from llm_server.harmony.names import is_wrapper
 
@@ -23,7 +23,7 @@ class Call(Body):
     def __init__(self, ledger: Ledger, tool: str) -> None:
         super().__init__(ledger)
         self._tool = tool
-        self._reader = ArgumentReader(tool)
+        self._reader = PlainReader() if tool in ledger.freeform else ArgumentReader(tool)
         self._index = -1
 
     @property
@@ -38,6 +38,8 @@ class Call(Body):
         for kind in sorted(self._reader.repairs):
             self._ledger.repair(kind)
         events = self._pass(rest)
+        if self._index < 0 and whole:
+            events += self._begin()
         if self._index >= 0:
             events.append(BlockStop(self._index, tokens, whole))
         self.outcome = Outcome.CALL if whole else Outcome.CUT_CALL
@@ -46,11 +48,13 @@ class Call(Body):
     def _pass(self, text: str) -> list[Event]:
         if not text:
             return []
-        if self._index >= 0:
-            return [BlockDelta(self._index, text)]
+        begun = [] if self._index >= 0 else self._begin()
+        return [*begun, BlockDelta(self._index, text)]
+
+    def _begin(self) -> list[Event]:
         start = self._ledger.start("tool_call", tool=self._tool)
         self._index = start.index
-        return [start, BlockDelta(self._index, text)]
+        return [start]
 
 
 class DoubtfulCall(Body):

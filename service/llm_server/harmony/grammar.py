@@ -96,13 +96,15 @@ def _calls(tools: list[Tool], parallel: bool) -> Iterator[str]:
     another = f' (<|end|> <|start|> "assistant" ({" | ".join(names)}))*' if parallel else ""
     yield f"calls: ({' | '.join(names)}){another} <|call|>"
     for name, tool in zip(names, tools, strict=True):
-        yield f"{name}: <|channel|> (COMMENTARY | ANALYSIS) {_body(tool)}"
+        channel = "COMMENTARY" if tool.freeform else "(COMMENTARY | ANALYSIS)"
+        yield f"{name}: <|channel|> {channel} {_body(tool)}"
     yield 'COMMENTARY: "commentary"'
     yield 'ANALYSIS: "analysis"'
 
 
 def _body(tool: Tool) -> str:
-    """Recipient, content type and arguments. The model likes to write a call on the analysis channel, too."""
+    """Recipient, content type and arguments. The model likes to write a call on the analysis channel, too; there,
+    plain text could be a thought as well."""
     recipient = f" to=functions.{tool.name}"
     match tool.freeform:
         case None:

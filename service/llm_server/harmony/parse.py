@@ -43,7 +43,8 @@ Sink: TypeAlias = Callable[[str, TokenLogprob | None], list[Event]]
 
 
 class HarmonyParser:
-    """Reads one turn. `tools` are the names that may be called; `new_call_id` names each call.
+    """Reads one turn. `tools` are the names that may be called, `freeform` those of them whose input is no JSON;
+    `new_call_id` names each call.
 
     `finish_reason` holds after `finish()`. `ended`: a token that ends the turn was seen. `channel_tokens`: tokens per
     channel, headers included, "unknown" for those that belong to none. `reasoning_tokens`: those of messages that the
@@ -53,11 +54,13 @@ class HarmonyParser:
     At any time a header is being read (`_header`), or a body (`_body`), or neither, when the turn is over.
     """
 
-    def __init__(self, tools: Collection[str] = (), *, new_call_id: Callable[[], str]) -> None:
+    def __init__(
+        self, tools: Collection[str] = (), *, new_call_id: Callable[[], str], freeform: Collection[str] = ()
+    ) -> None:
         self.finish_reason: FinishReason = "stop"
         self.ended = False
         self.reasoning_tokens = 0
-        self._ledger = Ledger(ToolNames(tools), new_call_id)
+        self._ledger = Ledger(ToolNames(tools), new_call_id, frozenset(freeform))
         self._text = TokenText()
         self._header: Header | None = Header()
         self._body: Body | None = None
