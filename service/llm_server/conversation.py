@@ -17,9 +17,13 @@ ToolMode: TypeAlias = Literal["auto", "none", "required"]
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """The caller's system or developer text. Harmony's own system message is the server's and is not among these."""
+    """The caller's system or developer text. Harmony's own system message is the server's and is not among these.
+
+    `tools` names deferred ones that the model is told of here.
+    """
 
     text: str
+    tools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ class Freeform:
 class Tool:
     """A function the model may call. `parameters` is a JSON Schema object, or None for a tool without arguments.
 
-    `strict`: a schema that can not be enforced in full is refused; otherwise what can be is.
+    `strict`: a schema that can not be enforced in full is refused; otherwise what can be is. A `deferred` tool is not
+    declared at the beginning but where `Instructions` name it, so that all before that place stays as it was.
     """
 
     name: str
@@ -82,6 +87,7 @@ class Tool:
     parameters: Mapping[str, Any] | None = None
     strict: bool = False
     freeform: Freeform | None = None
+    deferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)

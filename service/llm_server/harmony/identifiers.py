@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Final
 
-from llm_server.conversation import Conversation, GenerationRequest, Item, ToolCall, ToolResult
+from llm_server.conversation import Conversation, GenerationRequest, Instructions, Item, ToolCall, ToolResult
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -63,6 +63,8 @@ def _identified(item: Item, identifiers: Identifiers) -> Item:
     match item:
         case ToolCall(name=name) | ToolResult(name=name):
             return replace(item, name=identifiers.identifier(name))
+        case Instructions(tools=[_, *_] as names):
+            return replace(item, tools=tuple(map(identifiers.identifier, names)))
     return item
 
 

@@ -8,10 +8,10 @@ if `recall` says so. Knows nothing of the engine or of any API.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import assert_never
+from typing import Final, assert_never
 
 from openai_harmony import Message, ReasoningEffort, RenderOptions, Role, SystemContent
 
@@ -25,10 +25,12 @@ from llm_server.conversation import (
     ToolResult,
     UserText,
 )
-from llm_server.harmony.encoding import harmony_encoding
+from llm_server.harmony.encoding import harmony_encoding, is_special, token_bytes
 from llm_server.harmony.messages import assistant_start, call, framed, preamble
 from llm_server.harmony.recall import Generated, Memory, Passage, Preamble, recalled
 from llm_server.harmony.tools import render_tools
+
+_TOOLS: Final = b"# Tools"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,14 @@ class Prompt:
 
     tokens: tuple[int, ...] = field(repr=False)
     parts: tuple[Part, ...]
+
+    def part_at(self, index: int) -> str:
+        """What the token at `index` belongs to; of the developer message, "instructions" or "tools". "" before 0."""
+        part = next((part for part in reversed(self.parts) if part.start <= index), None)
+        if part is None or part.name != "developer":
+            return part.name if part else ""
+        before = b"".join(token_bytes(token) for token in self.tokens[part.start : index + 1] if not is_special(token))
+        return "tools" if _TOOLS in before else "instructions"
 
 
 def render(conversation: Conversation, memory: Memory | None = None) -> Prompt:
@@ -64,17 +74,18 @@ def render(conversation: Conversation, memory: Memory | None = None) -> Prompt:
 def _messages(conversation: Conversation, memory: Memory | None) -> Iterator[tuple[str, Sequence[int]]]:
     yield "system", _system(conversation.reasoning_effort, conversation.today.isoformat(), bool(conversation.tools))
     instructions, items = _split_leading_instructions(conversation.items)
-    if instructions or conversation.tools:
-        yield "developer", _developer(instructions, conversation.tools)
-    freeform = frozenset(tool.name for tool in conversation.tools if tool.freeform)
+    declared = [tool for tool in conversation.tools if not tool.deferred]
+    if instructions or declared:
+        yield "developer", _developer(instructions, declared)
+    tools = {tool.name: tool for tool in conversation.tools}
     for number, passage in enumerate(recalled(items, memory)):
-        yield f"message {number}", _message(passage, freeform)
+        yield f"message {number}", _message(passage, tools)
 
 
 def _split_leading_instructions(items: Sequence[Item]) -> tuple[str, Sequence[Item]]:
     texts: list[str] = []
     for count, item in enumerate(items):
-        if not isinstance(item, Instructions):
+        if not isinstance(item, Instructions) or item.tools:
             return "\n\n".join(texts), items[count:]
         texts.append(item.text)
     return "\n\n".join(texts), ()
@@ -94,10 +105,10 @@ def _developer(instructions: str, tools: Sequence[Tool]) -> list[int]:
     return framed("developer", "\n\n".join(sections))
 
 
-def _message(passage: Passage, freeform: Set[str]) -> Sequence[int]:
+def _message(passage: Passage, tools: Mapping[str, Tool]) -> Sequence[int]:
     match passage:
-        case Instructions(text):
-            return _developer(text, ())
+        case Instructions(text, names):
+            return _developer(text, [tools[name] for name in names if name in tools])
         case UserText(text):
             return framed("user", text)
         case AssistantText(text):
@@ -107,7 +118,8 @@ def _message(passage: Passage, freeform: Set[str]) -> Sequence[int]:
         case Generated(tokens):
             return tokens
         case ToolCall(_, name, arguments):
-            return call(name, arguments, freeform=name in freeform)
+            tool = tools.get(name)
+            return call(name, arguments, freeform=tool is not None and tool.freeform is not None)
         case ToolResult(_, name, text):
             return framed(f"functions.{name} to=assistant", text, channel="commentary")
     assert_never(passage)

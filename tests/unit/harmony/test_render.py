@@ -26,6 +26,7 @@ from llm_server.conversation import (
     UserText,
 )
 from llm_server.harmony.encoding import START, harmony_encoding, is_special
+from llm_server.harmony.identifiers import identified_conversation
 from llm_server.harmony.render import Prompt, render
 
 TODAY = date(2026, 3, 1)
@@ -222,3 +223,15 @@ def test_a_call_of_a_tool_that_takes_plain_text_is_not_marked_as_json() -> None:
     items = (UserText("Patch it."), ToolCall("c1", "apply_patch", "*** Begin"), ToolResult("c1", "apply_patch", "ok"))
     text = harmony_encoding().decode(render(Conversation(items, (Tool("apply_patch", freeform=Freeform()),))).tokens)
     assert "<|start|>assistant to=functions.apply_patch<|channel|>commentary<|message|>*** Begin<|call|>" in text
+
+
+def test_a_deferred_tool_is_declared_where_it_is_offered_and_nothing_before_that_changes() -> None:
+    search, fetch = Tool("search", "Find tools."), Tool("web-fetch", "Fetch a page.", deferred=True)
+    asked = (UserText("What is on that page?"), ToolCall("c1", "search", "{}"))
+    found = (ToolResult("c1", "search", "Found."), Instructions("", ("web-fetch",)))
+    before = render(identified_conversation(Conversation(asked, (search,)))[0])
+    after = render(identified_conversation(Conversation((*asked, *found), (search, fetch)))[0])
+    decoded = harmony_encoding().decode(after.tokens)
+    assert after.tokens[: len(before.tokens) - 2] == before.tokens[:-2]
+    assert decoded.index("Found.") < decoded.index("type web_fetch = () => any;")
+    assert decoded.count("web_fetch") == 1
