@@ -22,7 +22,16 @@ MAY_IMPORT = {
     "harmony": ["conversation", "events", "errors"],
     "engine.types": ["conversation"],
     "engine.client": ["engine.types", "errors"],
-    "generation": ["conversation", "errors", "events", "stop_strings", "harmony", "engine.client", "engine.types"],
+    "generation": [
+        "conversation",
+        "errors",
+        "events",
+        "stop_strings",
+        "harmony",
+        "observation",
+        "engine.client",
+        "engine.types",
+    ],
     "api": [
         "conversation",
         "errors",
@@ -34,7 +43,8 @@ MAY_IMPORT = {
         "engine.client",
         "engine.types",
     ],
-    "observability": ["errors", "events", "engine.types", "settings"],
+    "observation": ["conversation", "engine.types", "events"],
+    "observability": ["conversation", "errors", "events", "engine.types", "observation", "settings"],
 }
 """What each part knows, besides itself. Wiring, processes and the supervisor are free."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -19,7 +19,18 @@ from llm_server.conversation import Conversation, GenerationRequest
 from llm_server.engine.client import Engine, TokenStream
 from llm_server.engine.types import Finished, Logprobs, Started, Submit, Tokens
 from llm_server.errors import BadRequest, ContextTooLong, EngineUnavailable, GenerationFailed, RequestTimeout
-from llm_server.events import Alternative, BlockDelta, BlockStart, BlockStop, Event, Finish, TokenLogprob, Usage
+from llm_server.events import (
+    Alternative,
+    BlockDelta,
+    BlockKind,
+    BlockStart,
+    BlockStop,
+    Event,
+    Finish,
+    FinishReason,
+    TokenLogprob,
+    Usage,
+)
 from llm_server.harmony.encoding import STOP_TOKENS, is_special, token_bytes
 from llm_server.harmony.grammar import turn_grammar
 from llm_server.harmony.identifiers import Identifiers, identified, identified_conversation
@@ -31,6 +42,7 @@ from llm_server.harmony.render import Prompt, render
 from llm_server.harmony.repairs import Repair
 from llm_server.harmony.seal import Sealer
 from llm_server.harmony.transcript import TurnRecorder
+from llm_server.observation import Observer, Outcome, Watch, unobserved
 from llm_server.stop_strings import StopStrings
 
 GRAMMAR_SECONDS: Final = 5.0
@@ -44,7 +56,7 @@ class Generator:
 
     `request_timeout` in seconds covers queue, prefill and decode together. `seal_key` opens what other processes with
     the same key have sealed; None makes one that nobody else has. `guard`: what is decoded obeys a grammar.
-    `recordings` keeps the tokens of every request.
+    `recordings` keeps the tokens of every request, and `observe` counts.
     """
 
     def __init__(
@@ -55,12 +67,14 @@ class Generator:
         seal_key: bytes | None = None,
         guard: bool = True,
         recordings: Recordings | None = None,
+        observe: Observer = unobserved,
     ) -> None:
         self.memory = Memory(Sealer(seal_key or secrets.token_bytes(32)))
         self._engine = engine
         self._request_timeout = request_timeout
         self._guard = guard
         self._recordings = recordings
+        self._observe = observe
 
     async def prompt(self, conversation: Conversation) -> Prompt:
         """The prompt that the conversation would be run with."""
@@ -76,23 +90,36 @@ class Generator:
             EngineUnavailable: no engine is ready.
             RequestTimeout: it was not admitted in time.
         """
+        watch = self._observe(request)
+        try:
+            return await self._start(request, watch)
+        except BaseException as error:
+            watch.refused(error)
+            raise
+
+    async def _start(self, request: GenerationRequest, watch: Watch) -> Generation:
         deadline = asyncio.get_running_loop().time() + self._request_timeout
         request, identifiers = identified(request)
         prompt = await asyncio.to_thread(render, request.conversation, self.memory)
+        watch.rendered(len(prompt.tokens))
         grammar = await self._grammar(request)
+        watch.guarded()
         submission = self._submission(request, prompt, grammar)
         try:
             async with asyncio.timeout_at(deadline):
                 stream = await self._engine.submit(submission)
         except TimeoutError:
             raise _too_slow(self._request_timeout) from None
+        watch.admitted(submission.max_tokens)
         return Generation(
             self._engine,
             stream,
             request,
+            prompt,
             submission,
             self.memory,
             identifiers,
+            watch,
             deadline=deadline,
             timeout=self._request_timeout,
             recordings=self._recordings,
@@ -136,9 +163,15 @@ class _Earlier:
     blocks: int = 0
     reasoning_tokens: int = 0
     repairs: tuple[Repair, ...] = ()
+    channel_tokens: Counter[str] = field(default_factory=Counter)
 
     def followed_by(self, parser: HarmonyParser, blocks: int) -> _Earlier:
-        return _Earlier(blocks, self.reasoning_tokens + parser.reasoning_tokens, (*self.repairs, *parser.repairs))
+        return _Earlier(
+            blocks,
+            self.reasoning_tokens + parser.reasoning_tokens,
+            (*self.repairs, *parser.repairs),
+            self.channel_tokens + Counter(parser.channel_tokens),
+        )
 
 
 class Generation:
@@ -157,9 +190,11 @@ class Generation:
         engine: Engine,
         stream: TokenStream,
         request: GenerationRequest,
+        prompt: Prompt,
         submission: Submit,
         memory: Memory,
         identifiers: Identifiers,
+        watch: Watch,
         *,
         deadline: float,
         timeout: float,
@@ -173,6 +208,7 @@ class Generation:
         self._engine = engine
         self._stream = stream
         self._messages = aiter(stream)
+        self._prompt = prompt
         self._submission = submission
         self._tools = [tool.name for tool in request.conversation.tools]
         self._freeform = [tool.name for tool in request.conversation.tools if tool.freeform]
@@ -180,6 +216,7 @@ class Generation:
         self._recorder = TurnRecorder(memory.sealer)
         self._transcripts = memory.transcripts
         self._identifiers = identifiers
+        self._watch = watch
         self._stop = StopStrings(request.stop)
         self._deadline = deadline
         self._timeout = timeout
@@ -190,17 +227,32 @@ class Generation:
         self._earlier = _Earlier()
         self._answered = False
         self._blocks = 0
+        self._calls = 0
+        self._kind: BlockKind = "text"
+        self._shown_any = False
         self._finished = False
+        self._told_end = False
 
     def __aiter__(self) -> Generation:
         return self
 
     async def __anext__(self) -> Event:
+        try:
+            return await self._next()
+        except StopAsyncIteration:
+            raise
+        except Exception as error:
+            self._tell_end(None, error)
+            raise
+
+    async def _next(self) -> Event:
         while not self._pending:
             if self._finished:
                 raise StopAsyncIteration
             message = await self._next_message()
             self._pending.extend(self._events(message))
+            if isinstance(message, Finished):
+                self._watch.left_engine(message)
             if isinstance(message, Finished) and not self._finished:
                 self.finished = message
                 await self._end_or_correct(message)
@@ -211,6 +263,7 @@ class Generation:
         if not self._finished:
             self._finished = True
             self._record()
+            self._tell_end(None)
         self._pending.clear()
         self._stream.close()
 
@@ -236,6 +289,7 @@ class Generation:
 
     def _note(self, started: Started) -> None:
         """A correction goes on with a prompt that is known but for its end, which says nothing of the caller's."""
+        self._watch.started(started)
         if not self.corrections:
             self.cached_tokens, self.diverged_at = started.cached_tokens, started.diverged_at
 
@@ -248,8 +302,10 @@ class Generation:
             self._recorder.take(token)
             shown += self._shown(self._parser.feed(token, logprob))
             if self._stop.matched is not None:
+                self._watch.decoded(position + 1)
                 self._stream.close()
                 return [*shown, self._finish()]
+        self._watch.decoded(len(tokens))
         return shown
 
     async def _end_or_correct(self, finished: Finished) -> None:
@@ -297,11 +353,21 @@ class Generation:
         match event:
             case BlockStart(index, kind, preamble, _, identifier):
                 self._answered |= kind == "text" and not preamble
+                self._kind = kind
                 self._blocks = self._earlier.blocks + index + 1
                 return replace(event, index=self._blocks - 1, tool_name=self._identifiers.name(identifier))
             case BlockDelta(index) | BlockStop(index):
+                self._count(event)
                 return replace(event, index=self._earlier.blocks + index)
         return event
+
+    def _count(self, event: BlockDelta | BlockStop) -> None:
+        match event:
+            case BlockDelta() if not self._shown_any:
+                self._shown_any = True
+                self._watch.shown()
+            case BlockStop(complete=True) if self._kind == "tool_call":
+                self._calls += 1
 
     def _record(self) -> None:
         if self._recordings is not None:
@@ -313,12 +379,34 @@ class Generation:
     def _finish(self) -> Finish:
         self._finished = True
         self._record()
-        reasoning = self._earlier.reasoning_tokens + self._parser.reasoning_tokens
-        usage = Usage(self.prompt_tokens, self.cached_tokens, self._completion_tokens, reasoning)
         if self._stop.matched is not None:
-            return Finish("stop_sequence", usage, self._stop.matched)
-        self._remember()
-        return Finish(self._parser.finish_reason, usage)
+            finish = Finish("stop_sequence", self._usage(), self._stop.matched)
+        else:
+            self._remember()
+            finish = Finish(self._parser.finish_reason, self._usage())
+        self._tell_end(finish.reason)
+        return finish
+
+    def _usage(self) -> Usage:
+        reasoning = self._earlier.reasoning_tokens + self._parser.reasoning_tokens
+        return Usage(self.prompt_tokens, self.cached_tokens, self._completion_tokens, reasoning)
+
+    def _tell_end(self, reason: FinishReason | None, error: Exception | None = None) -> None:
+        if self._told_end:
+            return
+        self._told_end = True
+        whole = self._earlier.followed_by(self._parser, self._blocks)
+        outcome = Outcome(
+            reason,
+            self._usage(),
+            whole.channel_tokens,
+            [repair.kind for repair in whole.repairs],
+            self.corrections,
+            self._calls,
+            self.diverged_at,
+            self._prompt.part_at(self.diverged_at),
+        )
+        self._watch.ended(outcome, error)
 
     def _remember(self) -> None:
         """The calls will come back with their results, and the model is to see then what it thought."""
