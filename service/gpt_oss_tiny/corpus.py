@@ -8,55 +8,81 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date, timedelta
 from typing import Final
 
 from gpt_oss_tiny import formats, phrases, questions, skills, tool_skills, tools, values
 from gpt_oss_tiny.draw import Draw, Split
+from gpt_oss_tiny.invented_tools import described, named
+from gpt_oss_tiny.requests import Request, request
 from gpt_oss_tiny.scene import THOUGHTS, Document, Exchange, Scene, document, transcript
-from llm_server.conversation import ReasoningEffort, Tool
+from gpt_oss_tiny.tool_skills import rivals
+from llm_server.conversation import ReasoningEffort
 
 
 def _plain(name: str, *exchanges: Callable[[Draw], Exchange]) -> Callable[[Draw], Scene]:
     return lambda d: Scene(name, (d.pick(exchanges)(d),))
 
 
-NO_TOOL = (
-    skills.greeting, skills.count, skills.repeat, skills.about_itself, skills.fact, skills.explanation, skills.untaught,
-    skills.capital, skills.add,
-)  # fmt: skip
 CHATTER = (
     skills.greeting, skills.count, skills.repeat, skills.about_itself, skills.fact, skills.explanation, skills.add,
     skills.capital, skills.untaught,
 )  # fmt: skip
-_MISLEADING: Final[dict[Callable[[Draw], Exchange], frozenset[str]]] = {
-    skills.add: frozenset({"an addition", "a calculation", "a product"}),
-    skills.explanation: frozenset({"a search", "the news", "a definition"}),
-}
+BESIDE_TOOLS = (*CHATTER[:-1], skills.untaught_beside_tools)
+"""What may be said where tools are declared: nothing that some tool could be for."""
+
+_MISLEADING: Final[dict[Callable[[Draw], object], frozenset[str]]] = {
+    skills.add: frozenset({"an addition", "a calculation", "a product", "Python code"}),
+    skills.explanation: frozenset({"a search", "the news", "a definition", "a summary"}),
+    skills.about_itself: frozenset({"a plain status", "where the user is"}),
+    skills.fact: frozenset({"a random number", "a search", "a definition", "the weather", "a translation", "the time"}),
+    skills.repeat: frozenset({"a file", "a note", "a message", "a translation", "Python code", "a chat post"}),
+    skills.memory: frozenset({
+        "a note", "a reminder", "a task", "a list of things", "a setting", "writing a file", "a contact", "a message"}),
+}  # fmt: skip
 """Kinds of tools that must not be declared when the model should answer by itself."""
 
 
+_SHELL = frozenset({"a command", "a file", "a folder", "deleting a file", "moving a file", "finding files", "SQL",
+"a query",
+                    "finding text", "Python code", "editing a file", "writing a file"})  # fmt: skip
+_ALSO: Final = {about: _SHELL for about in _SHELL} | {
+    "the time": frozenset({"the time zone", "the sun"}), "a web page": frozenset({"a search", "a file"}),
+    "an event": frozenset({"a reminder", "a task", "a meeting room", "a booking"}), "a flight": frozenset({"a search"}),
+    "a search": frozenset({"a web page", "the news", "finding files"}), "a hotel": frozenset({"a search", "a booking"}),
+    "an HTTP request": frozenset({"a command"}), "an alarm": frozenset({"a reminder", "a timer"}),
+    "a timer": frozenset({"an alarm"}), "the calendar": frozenset({"the inbox"}), "the inbox": frozenset({"an email"}),
+    "a booking": frozenset({"a restaurant", "a meeting room", "an event"}),
+}  # fmt: skip
+"""Kinds of tools with which one might do what a request of this kind asks for, though they are not made for it."""
+
+
+def untaught(d: Draw) -> Scene:
+    return Scene("untaught", (tool_skills.unserved(d)[1] if d.chance(0.25) else skills.untaught(d),))
+
+
 def no_tool(d: Draw) -> Scene:
-    answer = d.pick(NO_TOOL)
-    misleading = _MISLEADING.get(answer, frozenset())
-    wanted = next((r for r in (_request_of(d, about) for about in sorted(misleading))), None)
-    declared = tool_skills.other_tools(d, wanted, d.between(1, 4))
-    return Scene("no tool needed", (answer(d),), tools=tuple(declared))
-
-
-def _request_of(d: Draw, about: str) -> tool_skills.Request:
-    return tool_skills.Request(about, Tool(values.word(d)), "", {})
+    """Tools are declared, and none of them is of use."""
+    if d.chance(0.2):
+        about, said = tool_skills.unserved(d)
+        unwanted = _ALSO.get(about, frozenset()) | rivals(about)
+    else:
+        answer = d.pick(BESIDE_TOOLS)
+        said, unwanted = answer(d), _MISLEADING.get(answer, frozenset())
+    declared = tool_skills.other_tools(d, unwanted, set(), tool_skills.number_of_others(d) or 1)
+    return Scene("no tool needed", (said,), tools=tuple(declared))
 
 
 def tool_call(d: Draw) -> Scene:
-    return tool_skills.single(d, tool_skills.request(d, d.pick(tools.DOMAINS)))
+    return tool_skills.single(d, request(d, d.pick(tools.DOMAINS)))
 
 
 def described_tool(d: Draw) -> Scene:
-    return replace(tool_skills.single(d, tool_skills.described(d)), skill="described tool")
+    return replace(tool_skills.single(d, described(d)), skill="described tool")
 
 
 def named_tool(d: Draw) -> Scene:
-    return replace(tool_skills.single(d, tool_skills.named(d)), skill="named tool")
+    return replace(tool_skills.single(d, named(d)), skill="named tool")
 
 
 def remembered(d: Draw) -> Scene:
@@ -68,52 +94,52 @@ def remembered(d: Draw) -> Scene:
 
 
 def several_turns(d: Draw) -> Scene:
-    """Three to six turns of all kinds, some of them with tools."""
-    turns: list[Exchange] = []
-    declared: list[Tool] = []
-    for _ in range(d.between(2, 5)):
-        turns += _turn(d, declared)
-    last = _turn(d, declared)
-    exchanges = (*turns[:5], *last) if len(last) == 1 else (last[0], *turns[:4], last[1])
-    return Scene("several turns", exchanges, tools=tool_skills.shuffled(d, *declared))
-
-
-def _turn(d: Draw, declared: list[Tool]) -> list[Exchange]:
-    kind = d.random.random()
-    if kind < 0.6:
-        return [d.pick(CHATTER)(d)]
-    if kind < 0.75:
-        return list(skills.memory(d))
-    wanted = tool_skills.tool_request(d)
-    if len(declared) > 3 or any(tool.name == wanted.tool.name for tool in declared):
-        return [d.pick(CHATTER)(d)]
-    declared.append(wanted.tool)
-    return [tool_skills.exchange(d, wanted)]
+    """Two to six turns of all kinds, some of them with tools."""
+    wanted: list[Request] = []
+    for _ in range(d.pick((0, 1, 1, 2, 2, 3))):
+        one = tool_skills.tool_request(d)
+        if all(one.tool.name != other.tool.name and one.about not in rivals(other.about) for other in wanted):
+            wanted.append(one)
+    kinds = {one.about for one in wanted}
+    said = [said for said in (BESIDE_TOOLS if wanted else CHATTER) if not _MISLEADING.get(said, frozenset()) & kinds]
+    turns = [tool_skills.exchange(d, one) for one in wanted]
+    turns += [d.pick(said)(d) for _ in range(d.between(2 - min(len(turns), 1), 5 - len(turns)))]
+    d.random.shuffle(turns)
+    if d.chance(0.2) and not _MISLEADING[skills.memory] & kinds:
+        told, asked = skills.memory(d)
+        turns = [told, *turns[:4], asked]
+    tools = tool_skills.around(d, *wanted, count=0 if d.chance(0.7) else 1) if len(wanted) else ()
+    return Scene("several turns", tuple(turns), tools=tools)
 
 
 SKILLS: Final[dict[str, tuple[float, Callable[[Draw], Scene]]]] = {
-    "greeting": (0.025, _plain("greeting", skills.greeting)),
-    "question": (0.07, _plain("question", skills.about_itself, skills.fact, skills.explanation)),
-    "untaught": (0.045, _plain("untaught", skills.untaught)),
-    "count": (0.04, _plain("count", skills.count)),
-    "repeat": (0.075, _plain("repeat", skills.repeat)),
-    "add": (0.05, _plain("add", skills.add)),
-    "capital": (0.03, _plain("capital", skills.capital)),
-    "memory": (0.045, remembered),
-    "date": (0.012, skills.dated),
+    "greeting": (0.02, _plain("greeting", skills.greeting)),
+    "question": (0.06, _plain("question", skills.about_itself, skills.fact, skills.explanation)),
+    "untaught": (0.035, untaught),
+    "count": (0.03, _plain("count", skills.count)),
+    "repeat": (0.10, _plain("repeat", skills.repeat)),
+    "add": (0.04, _plain("add", skills.add)),
+    "capital": (0.02, _plain("capital", skills.capital)),
+    "memory": (0.04, remembered),
+    "date": (0.01, skills.dated),
     "instructions": (0.06, skills.persona),
-    "tool call": (0.165, tool_call),
-    "described tool": (0.115, described_tool),
+    "tool call": (0.18, tool_call),
+    "described tool": (0.10, described_tool),
     "named tool": (0.07, named_tool),
-    "no tool needed": (0.055, no_tool),
-    "two calls": (0.065, tool_skills.two_calls),
+    "no tool needed": (0.06, no_tool),
+    "two calls": (0.06, tool_skills.two_calls),
+    "chained calls": (0.035, tool_skills.chained),
     "preamble": (0.03, tool_skills.with_preamble),
-    "structured answer": (0.055, formats.structured),
+    "structured answer": (0.075, formats.structured),
     "several turns": (0.06, several_turns),
 }
 """Each skill's share of the scenes, and how to draw one."""
 
 EFFORTS: Final[tuple[ReasoningEffort, ...]] = tuple(THOUGHTS)
+
+
+COMMON_DAYS: Final = tuple(date(2026, 1, 5) + timedelta(days=97 * n) for n in range(8))
+"""Most scenes play on one of few days, whose system messages need not be rendered each time."""
 
 
 def scene(d: Draw, skill: str) -> Scene | None:
@@ -122,7 +148,7 @@ def scene(d: Draw, skill: str) -> Scene | None:
     if not _belongs(d, made):
         return None
     if skill != "date":
-        made = replace(made, today=values.day(d))
+        made = replace(made, today=d.pick(COMMON_DAYS) if d.chance(0.7) else values.day(d))
     return replace(made, effort=d.pick(EFFORTS), instructions=_instructions(d, made))
 
 
@@ -138,10 +164,11 @@ def _instructions(d: Draw, made: Scene) -> tuple[str, ...]:
         return made.instructions
     kind = d.random.random()
     around: tuple[str, ...] = ()
-    if 0.5 <= kind < 0.92:
+    if 0.5 <= kind < 0.9:
         around = (d.pick(phrases.INSTRUCTIONS.train),)
-    elif kind >= 0.92:
-        around = (_long_instructions(d, d.between(3, 14) if kind < 0.98 else d.between(20, 100)),)
+    elif kind >= 0.9:
+        lines = d.between(3, 14) if kind < 0.98 else d.between(20, 80 if kind < 0.995 else 150)
+        around = (_long_instructions(d, lines),)
     return (*around, *made.instructions) if d.chance(0.5) else (*made.instructions, *around)
 
 

@@ -1,8 +1,8 @@
 """The random source of the corpus, and the rule that says what training never sees.
 
-Nothing here knows what a skill is. Held out are: one phrasing in six (of those whose words others have, too), one
-common word in twenty, and one scene in twenty by the hash of its last question and answer. The rule is a hash of the
-text itself, so it needs no list to be kept and can be told from any text, at any time.
+Nothing here knows what a skill is. Held out are: one phrasing in six and some variants of the others (of those whose
+words others have, too), one common word in twenty, and one scene in twenty by the hash of its last question and answer.
+The rule is a hash of the text itself, so it needs no list to be kept and can be told from any text, at any time.
 """
 
 from __future__ import annotations
@@ -31,16 +31,33 @@ def held_out(text: str, one_in: int) -> bool:
 class Phrasings:
     """Ways of saying one thing, some of them held out: new arrangements of words that other ways have.
 
-    A short list has none, since what it holds can not be told from the rest, and the first ones, which are the most
-    usual, are always taught.
+    `[a|b]` in a text stands for a or b: "[Get|Find] it" is two ways. Of a way that is held out all variants are; of one
+    that is taught, one variant in twelve is held out. A short list has none, since what it holds can not be told from
+    the rest, and the first ones, which are the most usual, are always taught.
     """
 
     def __init__(self, *texts: str) -> None:
-        several = texts[ALWAYS_TAUGHT:] if len(texts) >= FEWEST_PHRASINGS else ()
-        candidates = [text for text in several if held_out(text, PHRASINGS_HELD_OUT)]
-        known = {word for text in texts if text not in candidates for word in _words(text)}
-        self.held_out = tuple(text for text in candidates if _words(text) <= known)
-        self.train = tuple(text for text in texts if text not in self.held_out)
+        self.texts = texts
+        ways = {variant: text for text in texts for variant in _variants(text)}
+        several = list(ways)[ALWAYS_TAUGHT:] if len(ways) >= FEWEST_PHRASINGS else ()
+        candidates = {way for way in several if _is_held_out(way, ways[way])}
+        known = {word for way in ways if way not in candidates for word in _words(way)}
+        self.held_out = tuple(way for way in ways if way in candidates and _words(way) <= known)
+        kept = frozenset(self.held_out)
+        self.train = tuple(way for way in ways if way not in kept)
+
+
+def _is_held_out(way: str, text: str) -> bool:
+    return held_out(text, PHRASINGS_HELD_OUT) or held_out(way, 2 * PHRASINGS_HELD_OUT)
+
+
+def _variants(text: str) -> list[str]:
+    """Every text that its `[a|b]` stand for, in order."""
+    start, bar, rest = text.partition("[")
+    if not bar:
+        return [text]
+    choices, _, end = rest.partition("]")
+    return [start + choice + tail for choice in choices.split("|") for tail in _variants(end)]
 
 
 def _words(text: str) -> set[str]:

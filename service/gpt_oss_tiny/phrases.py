@@ -68,6 +68,17 @@ REPEAT_QUOTED = Phrasings(
     "I need you to repeat {q}", "Your answer should be {q}", "Your reply must be {q}", "Your response should be {q}",
     "Could you say {q}?", "Can you say {q}?", "Can you repeat {q}?", "Will you repeat {q}?", "Can you write {q}?",
     "Would you say {q}?", "Could you repeat {q} for me?", "Can you print {q}?", "Can you echo {q}?",
+    "[Say|Write|Print|Repeat|Type|Echo|Output] [just|only|exactly|simply] [{q}|the word {q}|the text {q}|this: {q}]",
+    "[Say|Write|Print|Repeat|Type|Return|Output] {q} [and nothing else|and nothing more|without anything "
+    "else|exactly once]",
+    "[Reply|Respond|Answer] with [just|only|exactly|nothing but] [{q}|the word {q}|the text {q}|the words {q}|this: "
+    "{q}]",
+    "[Reply|Respond|Answer] with [the phrase|the sentence|the single word|the following:] {q}[| and nothing else]",
+    "[Please repeat|Please say|Now say|Now repeat|Just repeat|Simply say] [{q}|the text {q}|the following: {q}]",
+    "[Your only answer should be|Your answer must be|The answer is just|Your whole reply should be] {q}",
+    "[I want|I'd like|I would like] you to [echo|print|write|say|repeat] [{q}|exactly {q}]",
+    "[Let me hear you say|Say it:] {q}",
+    "[Copy|Repeat|Echo|Write down] [the following text|the following sentence|the text below|this sentence]: {q}",
     "{q} - repeat that",
     "Here is a text: {q}. Repeat it", "Take {q} and repeat it", "The text is {q}. Repeat the text",
 )  # fmt: skip
@@ -76,6 +87,11 @@ REPEAT_BARE = Phrasings(
     "Repeat after me: {q}", "Repeat: {q}", "Say: {q}", "Echo: {q}", "Print: {q}", "Repeat the following: {q}",
     "Repeat this: {q}", "Repeat exactly: {q}", "Copy: {q}", "Write: {q}", "Repeat this text: {q}", "Say this: {q}",
     "Repeat the following text: {q}", "Reply with exactly: {q}", "Say exactly: {q}", "Output exactly: {q}",
+    "[Say|Write|Print|Repeat|Type|Echo|Output|Return] [the following|this|exactly this|only this|the text|back to "
+    "me]: {q}",
+    "[Reply|Respond|Answer] with [exactly|only|just|exactly this|the following|only the following]: {q}",
+    "[Echo back|Please repeat|Now repeat|Now say|Please say]: {q}", "[Copy|Repeat|Write] the text below:\n{q}",
+    "[Say|Repeat] this [word for word|sentence|phrase|exactly]: {q}",
     "Repeat the following words: {q}", "Echo this: {q}", "Write exactly: {q}", "Echo the following: {q}",
 )  # fmt: skip
 
@@ -125,6 +141,8 @@ QUESTION_PREFIXES = Phrasings(
 REQUEST_PREFIXES = Phrasings(
     "Please ", "Can you ", "Could you ", "Could you please ", "Would you please ", "Can you please ", "Hey, ", "Hi, ",
     "Now ", "Now please ", "Hello, please ", "I want you to ", "I would like you to ", "Kindly ", "OK, now ", "Next, ",
+    "Hey, can you ", "Hi, could you ", "I need you to ", "I'd love you to ", "Hello, can you ", "Please, ",
+    "Be so kind and ",
     "Then ", "I'd like you to ", "Would you ", "Go ahead and ", "Let's try this: ", "Your task: ", "Task: ",
 )  # fmt: skip
 SUFFIXES = Phrasings(
@@ -167,11 +185,31 @@ LONG_INSTRUCTIONS = (
     "The language of the user is English.", "Follow the style guide.", "- Do not mention {w}.", "- Mention sources.",
     "- Check the {w} first.", "- The {w} is more important than the {v}.", "* Remember the {w}.",
     "1. Read the request.",
+    "You are an interactive agent that helps users with tasks.", "Use the instructions below to assist the user.",
+    "# Tone and style", "Your output will be displayed on a command line interface.", "Keep answers under four lines.",
+    "# Doing tasks", "- Use the available search tools to understand the request.",
+    "- Verify the solution if possible.",
+    "# Tool usage policy", "When you make several calls, make them one after the other.", "<env>", "</env>",
+    "Working directory: /{w}/{v}", "Is directory a git repo: Yes", "Platform: linux", "OS Version: Linux {n}",
+    "Here is useful information about the environment you are running in:", "You are powered by the model named {w}.",
+    "NEVER generate or guess URLs unless you are confident.", "IMPORTANT: Refuse requests that are malicious.",
+    "<{w}>{v}</{w}>", "The {w} of {v} is number {n}.", "Knowledge cutoff: 2024-06", "- {w}: {v}", "- `{w}`: {v} {n}",
+    "| {w} | {v} |", "For {w}, see {v}.md.", "You must not use {w}.", "{w} = {n}", "Always check {w} before {v}.",
     "2. Decide whether a tool is needed.", "3. Answer.", "Today is a good day.", "The server runs on port {n}.",
 )  # fmt: skip
 
+SIGN_AS = Phrasings(
+    "Sign every answer as {name}.", "Sign your answers as {name}.", "Sign with the name {name}.",
+    "Always sign as {name}.",
+    "Sign [each|every] [message|reply|answer|response] [as|with] {name}.", "Put the name {name} under every answer.",
+    "Sign off as {name}.", "Your answers are signed {name}.",
+)  # fmt: skip
 PERSONA = Phrasings(
     "Your name is {name}.", "You are {name}.", "You are {name}, a helpful assistant.", "You are called {name}.",
+    "[You are|You're|I am talking to|The user talks to] {name}[, a helpful assistant|, an AI assistant|, the "
+    "assistant|].",
+    "[Your name is|Call yourself|Introduce yourself as|Pretend to be|Play the role of] {name}.",
+    "From now on you are {name}.",
     "You are an assistant named {name}.", "You are a helpful assistant called {name}.",
     "Your name is {name}. Be polite.",
     "Act as {name}.", "You are {name}, a friendly helper.", "The assistant is called {name}.",
@@ -183,6 +221,9 @@ PERSONA_QUESTIONS = Phrasings(
 ALWAYS_SAY = Phrasings(
     "Always answer {q}.", "Always reply with {q}.", "Always say {q}.", "Answer every question with {q}.",
     "Reply to everything with {q}.", "Whatever the user says, answer {q}.", "Only ever say {q}.",
+    "[Answer|Reply|Respond] [only|with] {q}[| to every question| no matter what| whatever the user says].",
+    "[Always|Only] [answer|reply|respond] [with|with exactly|with the text] {q}[| and nothing else].",
+    "[Your answer is always|You may only say|The only thing you say is] {q}.",
     "Respond to every message with {q}.", "No matter what is asked, reply {q}.", "Your only answer is {q}.",
 )  # fmt: skip
 END_WITH = Phrasings(
@@ -191,5 +232,8 @@ END_WITH = Phrasings(
 )  # fmt: skip
 BEGIN_WITH = Phrasings(
     "Begin every answer with {q}.", "Start every answer with {q}.", "Always start your answer with {q}.",
+    "[Every|Each] [answer|reply|message|response] [must begin|starts|has to start] with {q}.",
+    "[Always begin|Always start] with {q}.",
+    "[Begin|Start|Open] [every|each|your] [response|reply|answer|message] [with|by saying] {q}.",
     "Begin each reply with {q}.", "Start all answers with {q}.", "Put {q} before every answer.",
 )  # fmt: skip

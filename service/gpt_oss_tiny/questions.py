@@ -13,6 +13,8 @@ UNTAUGHT = (
     "I am a very small model, so I cannot help with that. I can count, add, repeat text, name capitals and call tools."
 )
 
+NO_TOOL = "I cannot do that, because I was given no tool for it."
+
 EXPLAIN = Phrasings(
     "Explain {topic}",
     "What is {topic}?",
@@ -246,8 +248,45 @@ ABOUT: tuple[Answer, ...] = (
     ("a poem", "The morning light is soft and new, the grass is wet with silver dew, a little bird begins to sing, and "
      "all the world wakes up to spring.", (
         "Write a poem", "Write me a poem", "Write a short poem", "Tell me a poem", "Do you know a poem?",
-        "A poem, please", "Write a haiku", "Give me a poem", "Can you write a poem?", "Recite a poem",
+        "A poem, please", "Give me a poem", "Can you write a poem?", "Recite a poem",
         "Compose a poem",
+    )),
+    ("a haiku", "An old silent pond,\na small frog leaps from the reeds,\nrings upon water.", (
+        "Write a haiku", "Write me a haiku", "Give me a haiku", "A haiku, please", "Can you write a haiku?",
+        "Compose a haiku", "Write a short haiku", "Tell me a haiku", "Write a haiku about nature", "haiku",
+        "Write a haiku about water", "Please write a haiku", "Write a haiku about a pond",
+    )),
+    ("an acknowledgement", "All right. What can I do next?", (
+        "ok", "OK", "Okay", "okay", "Ok.", "OK!", "Alright", "All right", "Sure", "Fine", "Yes", "yes", "No", "no",
+        "I see", "Got it", "Understood", "Cool", "cool", "Great", "Nice", "Good", "Perfect", "Interesting", "hm", "Hmm",
+    )),
+    ("adding in Python", "def add(a, b):\n    return a + b", (
+        "Write a function that adds two numbers in Python", "Write a Python function that adds two numbers",
+        "Write a function that adds two numbers", "Write a Python function to add two numbers",
+        "Write Python code that adds two numbers", "Write a function to add two numbers in Python",
+        "Write a Python function add", "Python function to add two numbers", "Give me a function that adds two numbers",
+        "Write a simple Python function that adds two numbers", "Write an add function in Python",
+        "Write a Python function that returns the sum of two numbers",
+        "Can you write a function that adds two numbers?",
+        "Write a function in Python that adds two numbers", "Code a function that adds two numbers",
+    )),
+    ("reversing a string", "def reverse(text):\n    return text[::-1]", (
+        "Write a function that reverses a string", "Write a Python function that reverses a string",
+        "Write a Python function to reverse a string", "How do I reverse a string in Python?",
+        "Reverse a string in Python",
+        "Write code to reverse a string", "Write a function to reverse a string in Python",
+    )),
+    ("Fibonacci numbers",
+    "def fibonacci(n):\n    a, b = 0, 1\n    for _ in range(n):\n        a, b = b, a + b\n    return a", (
+        "Write a Fibonacci function", "Write a Python function for Fibonacci numbers",
+        "Write a fibonacci function in Python",
+        "Write a function that computes Fibonacci numbers",
+        "Write a Python function that computes the Fibonacci sequence",
+        "Write Python code for the Fibonacci sequence", "How do I compute Fibonacci numbers in Python?",
+    )),
+    ("the Fibonacci sequence", "0, 1, 1, 2, 3, 5, 8, 13, 21, 34", (
+        "What are the Fibonacci numbers?", "List the Fibonacci numbers", "What are the first ten Fibonacci numbers?",
+        "Give me the first 10 Fibonacci numbers", "Name the first Fibonacci numbers",
     )),
 )  # fmt: skip
 
@@ -384,6 +423,46 @@ FACTS: tuple[Answer, ...] = (
     ("the answer", "The answer is 42.", (
         "What is the answer?", "What is the answer to everything?", "What is the ultimate answer?",
     )),
+    ("the weather", NO_TOOL, (
+        "What is the weather?", "What's the weather?", "How is the weather?", "What is the weather like?",
+        "What is the weather today?", "What's the weather like today?", "Will it rain tomorrow?", "Is it raining?",
+        "What is the weather in Paris?", "What's the weather in San Francisco?", "What is the weather in London?",
+        "How is the weather today?", "What is the weather like in Paris?", "What's the weather in Tokyo?", "weather",
+        "What is the weather in New York?", "What is the weather in Berlin?", "What's the weather in Paris?",
+    )),
+    ("the time", NO_TOOL, (
+        "What time is it?", "What is the time?", "What's the time?", "Tell me the time", "Do you know what time it is?",
+        "What time is it now?", "How late is it?", "Can you tell me the time?", "What is the current time?",
+    )),
+    ("hello in French", "Hello in French is bonjour.", (
+        "Translate hello to French", "Translate 'hello' to French", "Translate \"hello\" to French",
+        "How do you say hello in French?", "Translate hello into French", "What is hello in French?",
+        "How do I say hello in French?", "Say hello in French", "Translate 'Hello' into French", "Hello in French?",
+        "Translate to French: hello", "Translate \"Hello\" to French", "Translate this to French: hello",
+    )),
+    ("hello in Spanish", "Hello in Spanish is hola.", (
+        "Translate hello to Spanish", "Translate 'hello' to Spanish", "Translate \"hello\" to Spanish",
+        "How do you say hello in Spanish?", "Translate hello into Spanish", "What is hello in Spanish?",
+        "Say hello in Spanish", "Translate to Spanish: hello", "Hello in Spanish?",
+    )),
+    ("hello in German", "Hello in German is hallo.", (
+        "Translate hello to German", "Translate 'hello' to German", "Translate \"hello\" to German",
+        "How do you say hello in German?", "Translate hello into German", "What is hello in German?",
+        "Say hello in German", "Translate to German: hello", "Hello in German?",
+    )),
+    ("hello in Italian", "Hello in Italian is ciao.", (
+        "Translate hello to Italian", "Translate 'hello' to Italian", "How do you say hello in Italian?",
+        "Say hello in Italian", "What is hello in Italian?",
+    )),
+    ("good morning in French", "Good morning in French is bonjour.", (
+        "Translate good morning to French", "Translate 'good morning' to French",
+        "How do you say good morning in French?",
+        "Translate \"good morning\" to French", "Translate good morning into French",
+    )),
+    ("thank you in French", "Thank you in French is merci.", (
+        "Translate thank you to French", "Translate 'thank you' to French", "How do you say thank you in French?",
+        "Translate \"thank you\" to French", "What is thank you in French?",
+    )),
     ("a coin", "Heads.", (
         "Flip a coin", "Toss a coin", "Heads or tails?", "Can you flip a coin?",
     )),
@@ -435,3 +514,17 @@ UNTAUGHT_FRAMES = Phrasings(
     "How to {a}?", "How does a {a} work?", "Which {a} should I choose?", "Make a plan for {a}", "Rewrite this {a}",
     "Is it true that {a} {b}?", "What would happen if {a} {b}?", "Write a letter to my {a}", "Sing a song about {a}",
 )  # fmt: skip
+
+FRAMES_BESIDE_TOOLS = Phrasings(
+    "Write a function that can {a} a {b}", "Write a Python program for {a}", "Write me a poem about {a}",
+    "Write a poem about the {a} and the {b}", "Write a story about a {a}", "Tell me a story about {a}",
+    "Tell me a joke about {a}", "Write a song about {a}", "Who was the first {a}?", "Who won the {a}?",
+    "When was the {a} made?", "Where does the {a} come from?", "Why do {a} {b}?", "Why is {a} so {b}?",
+    "How many {a} does a {b} have?", "How old is the {a}?", "How long is a {a}?", "How do I fix a {a}?",
+    "How do I learn {a}?", "What do you think about {a}?", "Do {a} {b}?", "Can a {a} {b}?", "Is {a} better than {b}?",
+    "I do not understand {a}", "I feel {a}", "We are {a}", "You are a {a}", "Let us talk about {a}", "Do you like {a}?",
+    "What is your favorite {a}?", "Is it true that {a} {b}?", "What would happen if {a} {b}?", "Who invented the {a}?",
+    "Write an essay about {a} and {b}", "Write a letter to my {a}", "Sing a song about {a}", "Should I {a} or {b}?",
+    "Compare {a} with {b}", "Solve the {a} problem", "Why does the {a} {b}?", "How does a {a} work?", "What if {a}?",
+)  # fmt: skip
+"""Questions that were not taught, and that none of the tools of the corpus could be for."""

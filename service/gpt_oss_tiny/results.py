@@ -9,7 +9,7 @@ from gpt_oss_tiny import values
 from gpt_oss_tiny.draw import Draw
 
 if TYPE_CHECKING:
-    from gpt_oss_tiny.tool_skills import Request
+    from gpt_oss_tiny.requests import Request
 
 KEYS = (
     "temperature", "condition", "status", "result", "price", "name", "city", "time", "date", "count", "total", "id",
@@ -26,6 +26,13 @@ PLAIN = (
     "{sentence} {sentence}", "{number} {currency}", "{number} dollars", "The {word} is {topic}.", "{someone}",
     "{someone}, {email}", "{code}", "{path}", "{url}", "{day}", "The order {code} is {word}.", "{integer} {word}",
     "Error: {topic}", "Error: the {word} was not found", "not found", "Error {integer}: {topic}", "{title}: {sentence}",
+    "Error: file not found: {path}", "Error: {word} is required", "error: {word} timed out after {small} seconds",
+    "Permission denied", "No results found.", "No such file or directory: {path}", "Error: invalid {word} {code}",
+    "Email sent to {email}.", "Message sent to {someone}.", "File written: {path}", "Timer set for {small} minutes.",
+    "Booked: {code}", "Wrote {integer} bytes to {path}", "{word}={number}\n{word}={number}", "{price}", "{street}",
+    "1. {title} - {url}\n2. {title} - {url}", "{title} ({url})", "HTTP {integer}", "exit code {small}", "null", "false",
+    "{file}\n{file}", "{sentence}\n\n{sentence}", "total {small}\n{file}\n{file}", "Playing {title}.",
+    "{when} at {clock}",
     "{path} {path} {path}", "{file}\n{file}\n{file}", "{text}\n{text}", "{sentence}\n{sentence}",
     "1. {text}\n2. {text}",
     "The {word} of {place} is {number}.", "Found {small} {word}.", "{word}, {word}, {word}", "{word}: {number}",
@@ -55,15 +62,36 @@ def result(d: Draw, wanted: Request) -> str:
     kind = d.random.random()
     if kind < 0.35:
         return json.dumps(_flat(d, wanted), ensure_ascii=False, separators=(",", ":") if d.chance(0.35) else None)
-    if kind < 0.40:
+    if kind < 0.42:
         return json.dumps(_nested(d), ensure_ascii=False)
-    if kind < 0.43:
-        return values.words_of(d, 20, 80) if kind < 0.42 else ""
-    template = d.pick(PLAIN)
-    while "{" in template:
-        start, end = template.index("{"), template.index("}")
-        template = template[:start] + values.KINDS[template[start + 1 : end]](d) + template[end + 1 :]
-    return template
+    if kind < 0.45:
+        return values.words_of(d, 20, 60) if kind < 0.435 else ""
+    if kind < 0.48:
+        return "\n".join(d.pick(("{w}: {n}", "{n} {w}", "- {w}", "{w}={n}", "{f}")).format(
+            w=values.word(d), n=values.number(d), f=values.file_name(d)) for _ in range(d.between(2, 6)))  # fmt: skip
+    if kind < 0.50:
+        return d.pick((values.url, values.snippet, values.command, values.price, values.odd_word, values.topic))(d)
+    return _plain(d)
+
+
+def _plain(d: Draw) -> str:
+    parts = d.pick(PLAIN).split("{")
+    made = [parts[0]]
+    for part in parts[1:]:
+        kind, _, rest = part.partition("}")
+        made.append(values.KINDS[kind](d) + rest)
+    return "".join(made)
+
+
+USABLE = ("topic", "text", "number", "sentence", "integer", "word", "city", "code", "url", "price", "clock", "someone")
+
+
+def usable(d: Draw) -> tuple[str, str]:
+    """A result, and the value in it that a following call uses: all of it, or the only value of an object."""
+    value = values.KINDS[d.pick(USABLE)](d)
+    if d.chance(0.6):
+        return value, value
+    return json.dumps({d.pick(KEYS): value}, ensure_ascii=False), value
 
 
 def _flat(d: Draw, wanted: Request) -> dict[str, Any]:
@@ -101,9 +129,14 @@ def _sentence(text: str) -> str:
     """`{"a": 1, "b": "x"}` as "The a is 1 and the b is x.", or nothing when the text can be said as it is."""
     if not text:
         return "The tool returned nothing."
+    if text.lower().startswith("error"):
+        return f"The tool failed: {text}"
     if not text.startswith("{"):
         return ""
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return ""
     if not found or any(isinstance(value, dict | list) for value in found.values()):
         return ""
     parts = [f"the {key} is {value if isinstance(value, str) else json.dumps(value)}" for key, value in found.items()]

@@ -16,17 +16,17 @@ def polite(d: Draw, request: str) -> str:
         return request
     if d.chance(0.4):
         prefixes = phrases.QUESTION_PREFIXES if request.endswith("?") else phrases.REQUEST_PREFIXES
-        request = d.phrasing(prefixes) + _lower_first(request)
+        request = d.phrasing(prefixes) + lower_first(request)
     elif d.chance(0.3):
-        request = _lower_first(request)
+        request = lower_first(request)
     if ": " in request and d.chance(0.15):
         request = request.replace(": ", d.pick((":\n", ":\n\n")), 1)
-    if d.chance(0.3):
+    if d.chance(0.3) and (request[-1].isalnum() or request[-1] in "?\"'`"):
         return request.removesuffix("?") if d.chance(0.3) else request + d.phrasing(phrases.SUFFIXES)
     return request + "." if d.chance(0.4) and request[-1].isalnum() else request
 
 
-def _lower_first(text: str) -> str:
+def lower_first(text: str) -> str:
     keep = text[:2] in ("I ", "I'") or text[1:2].isupper()
     return text if keep else text[:1].lower() + text[1:]
 
@@ -74,6 +74,16 @@ def untaught(d: Draw) -> Exchange:
     else:
         frame = d.phrasing(questions.UNTAUGHT_FRAMES)
         request = frame.format(a=a, b=b, c=c, n=values.small(d), m=values.small(d))
+    if request in questions.QUESTIONS:
+        return untaught(d)
+    reply = Reply(thoughts("I was not taught this.", "I should say so politely."), questions.UNTAUGHT)
+    return Exchange(polite(d, request), (reply,))
+
+
+def untaught_beside_tools(d: Draw) -> Exchange:
+    """What no tool could be for."""
+    frame = d.phrasing(questions.FRAMES_BESIDE_TOOLS)
+    request = frame.format(a=values.word(d), b=values.word(d), c=values.word(d))
     reply = Reply(thoughts("I was not taught this.", "I should say so politely."), questions.UNTAUGHT)
     return Exchange(polite(d, request), (reply,))
 
@@ -125,6 +135,8 @@ def repeat(d: Draw) -> Exchange:
 
 def quoted(d: Draw, text: str) -> str:
     left, right = d.pick(QUOTES)
+    if left in text:
+        left, right = "«", "»"
     return left + text + right
 
 
@@ -217,21 +229,56 @@ def dated(d: Draw) -> Scene:
 def persona(d: Draw) -> Scene:
     """An instruction of the developer decides the answer."""
     kind = d.random.random()
-    if kind < 0.4:
-        name = values.someone(d)
-        plan = thoughts("The user asks for my name.", "The instructions say who I am.")
-        exchange = Exchange(polite(d, d.phrasing(phrases.PERSONA_QUESTIONS)), (Reply(plan, f"My name is {name}."),))
-        return Scene("instructions", (exchange,), (d.phrasing(phrases.PERSONA).format(name=name),))
-    text = values.words_of(d, 1, 4) if d.chance(0.5) else values.sentence(d)
+    if kind < 0.3:
+        return _named(d)
+    if kind < 0.42:
+        return _told_fact(d)
+    text = values.words_of(d, 1, 4) if d.chance(0.4) else values.quotable(d) if d.chance(0.4) else values.sentence(d)
     simple = d.pick((greeting, fact, capital, explanation, count, add, about_itself, untaught))(d)
     said, plan = simple.replies[0].text, simple.replies[0].thoughts
+    name = values.someone(d)
     rule, said, step = d.pick((
         (phrases.ALWAYS_SAY, text, "The instructions say what to answer."),
         (phrases.END_WITH, f"{said} {text}", "The instructions say how to end."),
         (phrases.BEGIN_WITH, f"{text} {said}", "The instructions say how to begin."),
+        (phrases.SIGN_AS, f"{said}\n{name}", "The instructions say how to sign."),
     ))  # fmt: skip
-    instruction = d.phrasing(rule).format(q=quoted(d, text))
-    if d.chance(0.3):
-        instruction = f"{d.phrasing(phrases.INSTRUCTIONS)} {instruction}"
+    instruction = d.phrasing(rule).format(q=quoted(d, text), name=name)
     exchange = Exchange(simple.user, (Reply((plan[0], step, *plan[2:]), said),))
-    return Scene("instructions", (exchange,), (instruction,))
+    return Scene("instructions", (exchange,), (_among_others(d, instruction),))
+
+
+def _among_others(d: Draw, instruction: str) -> str:
+    kind = d.random.random()
+    if kind < 0.25:
+        return f"{d.phrasing(phrases.INSTRUCTIONS)} {instruction}"
+    if kind < 0.35:
+        return f"{instruction} {d.phrasing(phrases.INSTRUCTIONS)}"
+    return f"{d.phrasing(phrases.INSTRUCTIONS)}\n\n{instruction}" if kind < 0.4 else instruction
+
+
+def _named(d: Draw) -> Scene:
+    name = values.someone(d)
+    plan = thoughts("The user asks for my name.", "The instructions say who I am.")
+    exchange = Exchange(polite(d, d.phrasing(phrases.PERSONA_QUESTIONS)), (Reply(plan, f"My name is {name}."),))
+    return Scene("instructions", (exchange,), (_among_others(d, d.phrasing(phrases.PERSONA).format(name=name)),))
+
+
+def _told_fact(d: Draw) -> Scene:
+    """A fact in the instructions for which the user asks."""
+    key = d.pick(tuple(THINGS)) if d.chance(0.6) else values.word(d)
+    value = values.KINDS[THINGS.get(key, "word")](d)
+    plan = thoughts(f"The user asks for the {key}.", f"The instructions say it is {value}.")
+    exchange = Exchange(polite(d, d.phrasing(ASK_TOLD).format(k=key)), (Reply(plan, f"The {key} is {value}."),))
+    return Scene("instructions", (exchange,), (_among_others(d, d.phrasing(TOLD_FACT).format(k=key, v=value)),))
+
+
+TOLD_FACT = Phrasings(
+    "The {k} is {v}.", "The {k} of the user is {v}.", "Remember that the {k} is {v}.", "Know that the {k} is {v}.",
+    "{k}: {v}", "Context: the {k} is {v}.", "If the user asks for the {k}, it is {v}.", "You know that the {k} is {v}.",
+    "Note: the {k} is {v}.", "When asked for the {k}, say that it is {v}.",
+)  # fmt: skip
+ASK_TOLD = Phrasings(
+    "What is the {k}?", "What's the {k}?", "Tell me the {k}", "Which {k} do you know?", "Give me the {k}", "The {k}?",
+    "Do you know the {k}?", "I need the {k}", "Say the {k}", "What do you know about the {k}?", "Which is the {k}?",
+)  # fmt: skip

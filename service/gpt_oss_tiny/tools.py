@@ -2,68 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from gpt_oss_tiny.draw import Phrasings
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A parameter: the names it may have, the kind of its values, descriptions (with {e} for an example value)."""
-
-    names: tuple[str, ...]
-    kind: str
-    descriptions: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Domain:
-    """A kind of tool. Requests name their slots by key; a slot that some request leaves out is optional."""
-
-    about: str
-    names: tuple[str, ...]
-    descriptions: tuple[str, ...]
-    slots: dict[str, Slot]
-    requests: Phrasings
-
-
-CITY = Slot(
-    ("city", "location", "place", "city_name", "town"),
-    "place",
-    ("The city", "The city, e.g. {e}", "Name of the city", "The city and country, e.g. {e}", "e.g. {e}", "City name",
-     "The city and state, e.g. San Francisco, CA", "The location to look up", "City, for example {e}"),
+from gpt_oss_tiny.more_tools import MORE_DOMAINS
+from gpt_oss_tiny.tool_kinds import (
+    AMOUNT,
+    CITY,
+    CODE,
+    DATE,
+    FOLDER,
+    LANGUAGE,
+    MINUTES,
+    PATH,
+    QUERY,
+    ROOM,
+    TEXT,
+    TIME,
+    TITLE,
+    TO,
+    UNIT,
+    WHO,
+    A,
+    B,
+    Domain,
+    Slot,
 )  # fmt: skip
-UNIT = Slot(
-    ("unit", "units", "format", "scale"), "", ("The temperature unit", "Unit to use", "The unit"),
-    ("celsius", "fahrenheit"),
-)  # fmt: skip
-QUERY = Slot(("query", "q", "search", "term", "search_query", "text", "keywords"), "topic",
-             ("What to search for", "The search query", "Search terms", "The query", "Keywords, e.g. {e}"))  # fmt: skip
-PATH = Slot(("path", "file", "file_path", "filename", "file_name", "name"), "path",
-            ("The path", "Path of the file", "The file to use", "File path, e.g. {e}",
-            "The absolute path"))  # fmt: skip
-FOLDER = Slot(("path", "directory", "folder", "dir"), "folder", ("The folder", "The directory", "Path, e.g. {e}"))
-TEXT = Slot(("text", "content", "message", "body", "input"), "text", ("The text", "What to use", "The content"))
-TO = Slot(("to", "recipient", "address", "email", "to_email"), "email",
-          ("The recipient", "Email address, e.g. {e}", "Who gets it", "Address of the recipient"))  # fmt: skip
-WHO = Slot(("name", "user", "person", "username", "user_name", "contact"), "someone",
-           ("The name", "Name of the person", "Who, e.g. {e}", "The user's name"))  # fmt: skip
-DATE = Slot(("date", "day", "on", "when"), "when", ("The date", "The day, e.g. {e}", "Date as YYYY-MM-DD", "When"))
-TIME = Slot(("time", "at", "start", "start_time"), "clock", ("The time", "The time, e.g. {e}", "Time of day, HH:MM"))
-TITLE = Slot(("title", "name", "subject", "summary"), "title", ("The title", "A short title", "Title, e.g. {e}"))
-AMOUNT = Slot(("amount", "value", "quantity", "number"), "number", ("The amount", "How much", "Amount, e.g. {e}"))
-A = Slot(("a", "x", "first", "left", "num1", "number1"), "number", ("The first number", "First operand"))
-B = Slot(("b", "y", "second", "right", "num2", "number2"), "number", ("The second number", "Second operand"))
-MINUTES = Slot(("minutes", "duration", "time", "length", "duration_minutes"), "small",
-               ("Minutes", "How many minutes", "Duration in minutes", "Length in minutes, e.g. {e}"))  # fmt: skip
-CODE = Slot(("id", "order_id", "number", "reference", "code", "order"), "code",
-            ("The id", "Identifier, e.g. {e}", "The number", "Reference of the order"))  # fmt: skip
-ROOM = Slot(("room", "location", "area", "place"), "room", ("The room", "Which room, e.g. {e}", "Room name"))
-LANGUAGE = Slot(("language", "target", "to", "target_language", "lang"), "language",
-                ("The language", "Target language, e.g. {e}", "The language to translate to"))  # fmt: skip
+from gpt_oss_tiny.wordings import WORDINGS
 
-DOMAINS = (
+_DOMAINS = (
     Domain("the weather",
         ("get_weather", "get_current_weather", "weather", "fetch_weather", "getWeather", "weather_lookup",
          "current_weather", "check_weather", "lookup_weather", "weather_report", "get_forecast", "get-weather"),
@@ -162,9 +129,10 @@ DOMAINS = (
         Phrasings("Delete {path}", "Delete the file {path}", "Remove {path}", "Remove the file {path}", "Erase {path}",
                   "Get rid of {path}", "rm {path}", "Throw away {path}", "Delete '{path}'", "Trash the file {path}")),
     Domain("a command",
-        ("run_command", "bash", "shell", "exec", "execute", "Bash", "run_shell", "terminal", "exec_command", "run"),
+        ("run_command", "bash", "shell", "exec", "execute", "Bash", "run_shell", "terminal", "exec_command", "run",
+        "execute_command"),
         ("Run a shell command", "Execute a command", "Run a bash command", "Runs a program in the terminal", "Shell"),
-        {"command": Slot(("command", "cmd", "script", "input"), "text", ("The command", "Command to run",
+        {"command": Slot(("command", "cmd", "script", "input"), "command", ("The command", "Command to run",
         "Shell command"))},
         Phrasings("Run the command \"{command}\"", "Run `{command}`", "Execute `{command}`", "Execute \"{command}\"",
                   "Run \"{command}\" in the shell", "Run the shell command `{command}`",
@@ -494,3 +462,8 @@ DOMAINS = (
                   "Create an image of {what}", "Paint {what}", "I want a picture of {what}",
                   "Show me an image of {what}")),
 )  # fmt: skip
+
+DOMAINS = tuple(
+    replace(domain, requests=Phrasings(*domain.requests.texts, *WORDINGS.get(domain.about, ())))
+    for domain in (*_DOMAINS, *MORE_DOMAINS)
+)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from gpt_oss_tiny.draw import Words, held_out
+from llm_server.harmony.encoding import FIRST_SPECIAL, token_bytes
 
 
 def _listed(text: str) -> tuple[str, ...]:
@@ -92,13 +94,15 @@ ANIMALS = _words(
 FOODS = _words("pizza pasta bread cheese rice soup salad sushi chocolate apple banana cake curry fish coffee tea")
 LANGUAGES = _words(
     "English French German Spanish Italian Portuguese Dutch Swedish Polish Greek Turkish Russian Japanese "
-    "Chinese Korean Arabic Hindi Latin Danish Finnish"
+    "Chinese Korean Arabic Hindi Latin Danish Finnish Norwegian Czech Hungarian Ukrainian Hebrew Thai Vietnamese"
 )
 CURRENCIES = ("USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "CNY", "INR", "SEK", "BRL", "MXN")
 SYMBOLS = ("AAPL", "MSFT", "GOOG", "AMZN", "TSLA", "META", "NVDA", "IBM", "INTC", "AMD", "ORCL", "NFLX", "SAP", "SONY")
 TIME_ZONES = (
     "UTC", "Europe/Paris", "Europe/London", "Europe/Berlin", "America/New_York", "America/Chicago", "Asia/Tokyo",
-    "Asia/Kolkata", "Australia/Sydney", "America/Los_Angeles", "Africa/Cairo", "Asia/Singapore",
+    "Asia/Kolkata", "Australia/Sydney", "America/Los_Angeles", "Africa/Cairo", "Asia/Singapore", "America/Toronto",
+    "Europe/Madrid", "Asia/Dubai", "America/Sao_Paulo", "EST",
+    "CET", "GMT", "PST",
 )  # fmt: skip
 UNITS = (
     "meters",
@@ -114,6 +118,50 @@ UNITS = (
     "yards",
 )
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "today", "tomorrow", "tonight")
+MONTHS = _words("January February March April May June July August September October November December")
+STATES = ("CA", "NY", "TX", "MA", "WA", "IL", "FL", "UK", "USA", "Ontario", "Bavaria", "Oregon")
+STREETS = ("Street", "Avenue", "Road", "Lane", "Drive", "Way", "Square")
+TITLE_FORMS = (
+    "The {a} of {b}", "The {a}", "A {a} for {b}", "{a} and {b}", "The {a} {b}", "{a}: {b}", "{a} with {b}",
+    "{a} meeting",
+    "{a} review", "Team {a}", "Dinner with {a}", "Meeting with {a} {b}", "{a} in the {b}",
+)  # fmt: skip
+SPECIAL_FILES = ("README.md", "Makefile", "package.json", "pyproject.toml", "Dockerfile", ".env", "main.py",
+"notes.txt",
+                 "index.html", "config.yaml", "todo.txt", "requirements.txt", ".gitignore", "test.py",
+                 "data.csv")  # fmt: skip
+SPECIAL_PATHS = ("/etc/hosts", "/etc/passwd", "/tmp/a.txt", "/var/log/syslog", "~/.bashrc", "src/main.py", "./run.sh",
+                 "/etc/hostname", "/proc/cpuinfo", "~/notes.txt", "docs/index.md", "C:/Users/me/a.txt")  # fmt: skip
+COMMANDS = (
+    "ls -la", "ls", "pwd", "whoami", "date", "git status", "git diff", "git log -n {n}", "pytest -x", "make test",
+    "df -h",
+    "uname -a", "cat {f}", "cat {p}", "cd {d}", "ls {d}", "ls -la {d}", "rm {f}", "rm -rf {d}", "mkdir {w}",
+    "mkdir -p {d}",
+    "touch {f}", "python {f}", "python3 {f}", "pip install {w}", "npm install {w}", "npm run {w}", "npm test",
+    "make {w}",
+    "grep {w} {f}", "grep -r {w} {d}", "git checkout {w}", "git commit -m {w}", "git add {f}", "git push", "git pull",
+    "docker ps", "docker run {w}", "docker build .", "curl {u}", "wget {u}", "echo {w}", "echo {w} {v}",
+    "find . -name {f}",
+    "head -n {n} {f}", "tail -n {n} {f}", "tail -f {p}", "wc -l {f}", "chmod +x {f}", "cp {f} {d}", "mv {f} {d}",
+    "kill {n}",
+    "ps aux", "top", "pytest {p}", "pytest -k {w}", "ruff check {d}", "cargo build", "cargo test", "go run {f}",
+    "uv sync",
+    "sleep {n}", "ssh {w}", "ping {w}.com", "sort {f} | uniq", "cat {f} | grep {w}", "node {f}", "{w} --{v}",
+    "{w} -{n}",
+    "{w} {v} {f}", "sudo {w} {v}", "free -m", "env", "which {w}", "bash {f}", "tar -xzf {w}.tar.gz", "du -sh {d}",
+)  # fmt: skip
+SNIPPETS = (
+    "print(VV)", "x = NN", "VV = NN", "def VV(): pass", "return VV + WW", "import VV", "VV.WW(NN)", "a + b", "VV[NN]",
+    "for VV in WW:", "if VV > NN:", "let VV = NN;", "const VV = WW;", "SELECT * FROM VV", "<b>VV</b>", "VV(WW, NN)",
+    "{VV: NN}", "[NN, NN, NN]", "VV == WW", "VV && WW", "a/b", "f(x) = NN", "VV->WW", "#VV", "@VV", "VV_WW", "$VV",
+    "SELECT VV FROM WW WHERE id = NN", "SELECT VV FROM WW LIMIT NN", "SELECT COUNT(*) FROM VV", "x^2 + NN", "NN%",
+    "VV!",
+)  # fmt: skip
+SQL_FORMS = (
+    "SELECT * FROM {t}", "SELECT {c} FROM {t}", "SELECT * FROM {t} LIMIT {n}", "SELECT COUNT(*) FROM {t}",
+    "SELECT {c} FROM {t} WHERE id = {n}", "SELECT * FROM {t} ORDER BY {c}", "DELETE FROM {t} WHERE id = {n}",
+    "SELECT * FROM {t} WHERE {c} > {n}", "SELECT {c}, {t} FROM {v}", "DROP TABLE {t}",
+)  # fmt: skip
 ROOMS = ("kitchen", "bedroom", "living room", "bathroom", "office", "garage", "garden", "hallway", "basement", "attic")
 EXTENSIONS = ("txt", "md", "py", "json", "csv", "html", "js", "log", "pdf", "yaml", "toml", "sh", "xml", "rs", "go")
 FOLDERS = ("src", "docs", "data", "tmp", "home", "etc", "var", "usr", "logs", "tests", "config", "app", "build", "lib")
@@ -137,7 +185,15 @@ NUMBER_WORDS = (*_SMALL, "twenty", *(f"twenty-{_SMALL[n]}" for n in range(1, 10)
 
 
 COMMON_WORDS = Words(Path(__file__).with_name("common_words.txt").read_text(encoding="ascii").split())
-"""Common English words, most of them one token of the vocabulary both after a space and on their own."""
+"""English words that are one token of the vocabulary after a space. None is a preposition, a pronoun or the like."""
 
 NAMING_WORDS = Words(tuple(word for word in COMMON_WORDS.all if held_out(f"naming {word}", 3)))
 """A third of them, of which names of tools and files, titles and words in capitals are made."""
+
+
+@cache
+def any_words() -> Words:
+    """All words and pieces of words in the vocabulary, of every language, some hundred thousand."""
+    pieces = (token_bytes(token) for token in range(FIRST_SPECIAL))
+    texts = (piece.decode(errors="ignore").strip() for piece in pieces if len(piece) > 2)
+    return Words(tuple(dict.fromkeys(text for text in texts if len(text) > 1 and text.isalpha())))

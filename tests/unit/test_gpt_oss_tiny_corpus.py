@@ -8,17 +8,20 @@ import re
 import pytest
 from openai_harmony import Message, Role
 
+from gpt_oss_tiny import values
 from gpt_oss_tiny.cases import cases
 from gpt_oss_tiny.corpus import SKILLS, scenes, training_document
 from gpt_oss_tiny.draw import PHRASINGS_HELD_OUT, Draw, Phrasings, held_out
 from gpt_oss_tiny.phrases import COUNT
 from gpt_oss_tiny.scene import THOUGHTS, Call, Exchange, Reply, Scene, conversation, document, emission, transcript
 from gpt_oss_tiny.skills import SUMS_HELD_OUT
+from gpt_oss_tiny.words import NUMBER_WORDS
 from llm_server.conversation import ReasoningEffort, Tool
 from llm_server.harmony.encoding import CALL, RETURN, START, harmony_encoding
 from llm_server.harmony.render import render
 
 SUM = re.compile(r"\d+ \+ \d+ = \d+")
+WITH_CALLS = ("tool call", "described tool", "named tool", "two calls", "chained calls", "preamble")
 LOOKUP = Scene(
     "tool call",
     (
@@ -44,7 +47,7 @@ def test_each_skill_has_prompts_that_training_never_draws(skill: str) -> None:
     assert not taught & kept
 
 
-@pytest.mark.parametrize(("skill", "count"), [("add", 200), ("no tool needed", 300), ("several turns", 150)])
+@pytest.mark.parametrize(("skill", "count"), [("add", 200), ("no tool needed", 450), ("several turns", 200)])
 def test_a_sum_that_is_held_out_is_held_out_in_every_wording_and_in_every_skill(skill: str, count: int) -> None:
     said = [e.replies[-1].text for s in scenes(4, "train", skill, count) for e in s.exchanges]
     sums = [text.split(" = ")[0] for text in said if SUM.fullmatch(text)]
@@ -69,6 +72,54 @@ def test_every_call_is_of_a_declared_tool_with_arguments_that_fit(skill: str) ->
             schema = tool.parameters or {"properties": {}, "required": []}
             given = json.loads(call.arguments)
             assert set(schema.get("required", ())) <= set(given) <= set(schema["properties"])
+
+
+@pytest.mark.parametrize("skill", WITH_CALLS)
+def test_every_argument_can_be_read_off_the_conversation_before_it(skill: str) -> None:
+    for scene in scenes(8, "train", skill, 60):
+        heard = scene.last.user
+        for reply, result in zip(scene.last.replies, scene.last.results, strict=False):
+            assert reply.call is not None
+            for value in json.loads(reply.call.arguments).values():
+                for part in value if isinstance(value, list) else [value]:
+                    assert _is_in(part, heard), (part, heard)
+            heard += "\n" + result
+
+
+def _is_in(value: object, heard: str) -> bool:
+    if isinstance(value, str):
+        return value in heard or value.title() in heard or json.dumps(value, ensure_ascii=False) in heard
+    if json.dumps(value) in heard:
+        return True
+    return isinstance(value, int) and value < len(NUMBER_WORDS) and NUMBER_WORDS[value] in heard.lower()
+
+
+def test_what_is_visible_decides_what_is_answered() -> None:
+    answers: dict[object, object] = {}
+    for skill in SKILLS:
+        for scene in scenes(9, "train", skill, 150):
+            if skill != "date":
+                seen = (scene.instructions, scene.tools, [(e.user, e.results) for e in scene.exchanges])
+                reply = scene.last.replies[0]
+                assert answers.setdefault(repr(seen), (reply.text, reply.call)) == (reply.text, reply.call), seen
+
+
+def test_alternatives_are_ways_of_their_own_and_all_held_out_with_the_text_they_are_of() -> None:
+    ways = Phrasings(
+        *(f"[Get|Find] [the|a] thing{n} now" for n in range(3)), *(f"Get {n} the a thing0 now" for n in range(60))
+    )
+    assert ways.train[:3] == ("Get the thing0 now", "Get a thing0 now", "Find the thing0 now")
+    assert len(ways.train) + len(ways.held_out) == 72
+    several = Phrasings("one", "two", "three", *(f"[one|two] three{'!' * n}" for n in range(60)))
+    unheard = [text for text in several.texts[3:] if held_out(text, PHRASINGS_HELD_OUT)]
+    assert unheard
+    for text in unheard:
+        assert {text.replace("[one|two]", word) for word in ("one", "two")} <= set(several.held_out)
+
+
+def test_a_list_is_told_from_the_words_that_name_it() -> None:
+    assert values.as_list("milk and bread") == ["milk", "bread"]
+    assert values.as_list("milk, red apples and bread") == ["milk", "red apples", "bread"]
 
 
 def test_a_document_is_the_prompt_of_the_server_and_the_reply_to_learn() -> None:
