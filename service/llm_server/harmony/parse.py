@@ -9,10 +9,10 @@ its tokens is not even looked up.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from llm_server.events import Event, FinishReason, TokenLogprob
+from llm_server.events import BlockStart, BlockStop, Event, FinishReason, TokenLogprob
 from llm_server.harmony.arguments import Ending
 from llm_server.harmony.bodies import Body, Ledger, Outcome, Unlabelled
 from llm_server.harmony.dispatch import FINAL, body_of
@@ -87,6 +87,24 @@ class HarmonyParser:
     @property
     def channel_tokens(self) -> Mapping[str, int]:
         return dict(self._channel_tokens)
+
+    def resume(self, prompt: Iterable[int]) -> BlockStart | None:
+        """Read, before anything is fed, the end of a prompt in the middle of which the model goes on.
+
+        Nothing of it is counted or told, but for the start of the block that is open then.
+        """
+        begun: BlockStart | None = None
+        for event in (event for token in prompt for event in self.feed(token)):
+            match event:
+                case BlockStart():
+                    begun = event
+                case BlockStop():
+                    begun = None
+        self._ledger.position = -1
+        self._ledger.repairs.clear()
+        self._channel_tokens.clear()
+        self._first = self.reasoning_tokens = 0
+        return begun
 
     def feed(self, token: int, logprob: TokenLogprob | None = None) -> list[Event]:
         """Read one token. What comes after `finish()`, or is no token of the vocabulary, is ignored."""
