@@ -138,6 +138,7 @@ class GenerationRequest:
 
     `stop` strings end the answer in the final channel only. `answer_schema` is a JSON Schema that the final message
     satisfies. `reasoning_budget` bounds the tokens of analysis; None leaves room for an answer within `max_tokens`.
+    `raw` is a prompt of the caller's own, as token ids, in place of the conversation; no grammar holds for its answer.
     """
 
     conversation: Conversation
@@ -147,3 +148,4 @@ class GenerationRequest:
     tool_choice: ToolChoice = ToolChoice()
     answer_schema: Mapping[str, Any] | None = None
     reasoning_budget: int | None = None
+    raw: tuple[int, ...] | None = field(default=None, repr=False)

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from llm_server.client_markers import without_markers
 from llm_server.conversation import Conversation, GenerationRequest
 from llm_server.engine.client import Engine, TokenStream
 from llm_server.engine.types import Finished, Logprobs, Started, Submit, Tokens
@@ -36,9 +37,10 @@ from llm_server.harmony.grammar import turn_grammar
 from llm_server.harmony.identifiers import Identifiers, identified, identified_conversation
 from llm_server.harmony.messages import assistant_start, framed
 from llm_server.harmony.parse import HarmonyParser
+from llm_server.harmony.raw import unfinished
 from llm_server.harmony.recall import Memory
 from llm_server.harmony.recordings import Record, Recordings
-from llm_server.harmony.render import Prompt, render
+from llm_server.harmony.render import Part, Prompt, render
 from llm_server.harmony.repairs import Repair
 from llm_server.harmony.seal import Sealer
 from llm_server.harmony.transcript import TurnRecorder
@@ -56,7 +58,7 @@ class Generator:
 
     `request_timeout` in seconds covers queue, prefill and decode together. `seal_key` opens what other processes with
     the same key have sealed; None makes one that nobody else has. `guard`: what is decoded obeys a grammar.
-    `recordings` keeps the tokens of every request, and `observe` counts.
+    `recordings` keeps the tokens of every request, and `observe` counts. `keep_markers`: see `client_markers`.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Generator:
         guard: bool = True,
         recordings: Recordings | None = None,
         observe: Observer = unobserved,
+        keep_markers: bool = False,
     ) -> None:
         self.memory = Memory(Sealer(seal_key or secrets.token_bytes(32)))
         self._engine = engine
@@ -75,10 +78,12 @@ class Generator:
         self._guard = guard
         self._recordings = recordings
         self._observe = observe
+        self._keep_markers = keep_markers
 
     async def prompt(self, conversation: Conversation) -> Prompt:
         """The prompt that the conversation would be run with."""
-        return await asyncio.to_thread(render, identified_conversation(conversation)[0], self.memory)
+        conversation, _ = identified_conversation(self._unmarked(conversation))
+        return await asyncio.to_thread(render, conversation, self.memory)
 
     async def start(self, request: GenerationRequest) -> Generation:
         """Admit the request and return its events. A refusal is raised here, before any byte is sent.
@@ -99,8 +104,8 @@ class Generator:
 
     async def _start(self, request: GenerationRequest, watch: Watch) -> Generation:
         deadline = asyncio.get_running_loop().time() + self._request_timeout
-        request, identifiers = identified(request)
-        prompt = await asyncio.to_thread(render, request.conversation, self.memory)
+        request, identifiers = identified(replace(request, conversation=self._unmarked(request.conversation)))
+        prompt = await self._prompt(request)
         watch.rendered(len(prompt.tokens))
         grammar = await self._grammar(request)
         watch.guarded()
@@ -125,9 +130,17 @@ class Generator:
             recordings=self._recordings,
         )
 
+    def _unmarked(self, conversation: Conversation) -> Conversation:
+        return conversation if self._keep_markers else without_markers(conversation)
+
+    async def _prompt(self, request: GenerationRequest) -> Prompt:
+        if request.raw is not None:
+            return Prompt(request.raw, (Part("raw", 0),))
+        return await asyncio.to_thread(render, request.conversation, self.memory)
+
     async def _grammar(self, request: GenerationRequest) -> str:
         """Off the event loop: a schema may take its time, and costs its sender a refusal if it takes too long."""
-        if not self._guard:
+        if not self._guard or request.raw is not None:
             return ""
         try:
             return await asyncio.wait_for(asyncio.to_thread(turn_grammar, request), GRAMMAR_SECONDS)
@@ -232,6 +245,9 @@ class Generation:
         self._shown_any = False
         self._finished = False
         self._told_end = False
+        self._is_raw = request.raw is not None
+        if request.raw is not None and (begun := self._parser.resume(unfinished(request.raw))):
+            self._pending.extend(self._shown([begun]))
 
     def __aiter__(self) -> Generation:
         return self
@@ -328,7 +344,7 @@ class Generation:
     def _correction(self) -> Submit | None:
         """What the engine is to go on with, or None if the model has had its chances or there is no room."""
         name = next(iter(self._parser.undeclared_calls), "")
-        if not name or self.corrections == MAX_CORRECTIONS:
+        if not name or self._is_raw or self.corrections == MAX_CORRECTIONS:
             return None
         error = f"Error: there is no tool {name}. The tools are: {', '.join(self._tools) or 'none'}."
         self._turn += [*framed(f"{name} to=assistant", error, channel="commentary"), *assistant_start()]

@@ -87,6 +87,13 @@ class Settings(BaseSettings):
         Literal["on", "off"],
         Field(description="on: the model can only write well-formed Harmony and valid arguments. off: it is trusted."),
     ] = "on"
+    client_markers: Annotated[
+        Literal["drop", "keep"],
+        Field(
+            description="drop: what clients write anew on every turn and no model needs (Claude Code's billing line and"
+            " its countdown of tokens) is left out of the prompt, which can then be reused. keep: it is run as sent."
+        ),
+    ] = "drop"
     record: Annotated[
         Path | None,
         Field(

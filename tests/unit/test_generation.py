@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fakes import LOADING, READY, Fail, Hang, ScriptedEngine, ScriptedStream, message, next_message, reply, tool_call
-from llm_server.conversation import Conversation, GenerationRequest, Sampling, Tool, UserText
+from llm_server.conversation import Conversation, GenerationRequest, Instructions, Sampling, Tool, UserText
 from llm_server.engine.types import Submit
 from llm_server.errors import ContextTooLong, EngineUnavailable, Overloaded, RequestTimeout
 from llm_server.events import BlockDelta, BlockStart, BlockStop, Completion, Usage, collect
@@ -294,3 +294,45 @@ async def test_a_call_that_was_cut_off_is_not_corrected() -> None:
     engine = ScriptedEngine(tokens)
     await complete(engine, replace(WEATHER, max_tokens=len(tokens) - 1))
     assert len(engine.submissions) == 1
+
+
+BILLING = Instructions("x-anthropic-billing-header: cc_version=2.1.330; cch=36ee5;")
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_what_a_client_marks_its_requests_with_is_run_and_counted_alike(keep: bool) -> None:
+    engine = ScriptedEngine(reply("Greet.", "Hello!"))
+    generator = Generator(engine, request_timeout=60, keep_markers=keep)
+    marked = replace(REQUEST.conversation, items=(BILLING, *REQUEST.conversation.items))
+    await collect(await generator.start(replace(REQUEST, conversation=marked)))
+    [submission] = engine.submissions
+    assert tuple(submission.prompt) == render(marked if keep else REQUEST.conversation).tokens
+    assert (await generator.prompt(marked)).tokens == tuple(submission.prompt)
+
+
+def raw(*prompt: int) -> GenerationRequest:
+    return GenerationRequest(Conversation(()), max_tokens=50, raw=prompt)
+
+
+async def test_a_raw_prompt_is_run_as_it_is_and_goes_on_as_text() -> None:
+    engine = ScriptedEngine([*encode(" two three"), RETURN])
+    completion = await complete(engine, raw(*encode("One")))
+    [submission] = engine.submissions
+    assert (submission.prompt, submission.grammar, submission.max_tokens) == (encode("One"), "", 50)
+    assert (completion.text, completion.finish.reason) == (" two three", "stop")
+    assert completion.finish.usage.completion == len(encode(" two three")) + 1
+
+
+async def test_a_raw_prompt_that_breaks_off_in_analysis_shows_none_of_it() -> None:
+    prompt = [*next_message(), *message("analysis", "We", END)[:-1]]
+    script = [*encode(f" say {SECRET}."), END, *next_message(), *message("final", "Hello!", RETURN)]
+    completion = await complete(ScriptedEngine(script), raw(*prompt))
+    assert completion.text == "Hello!"
+    assert SECRET not in repr(completion)
+
+
+async def test_a_raw_prompt_is_not_corrected() -> None:
+    engine = ScriptedEngine(tool_call("clock", "{}"))
+    completion = await complete(engine, raw(*next_message()))
+    assert len(engine.submissions) == 1
+    assert completion.text == ""

@@ -40,6 +40,7 @@ class Services:
                 seal_key=seal_key,
                 guard=settings.harmony_guard == "on",
                 recordings=Recordings(settings.record) if settings.record else None,
+                keep_markers=settings.client_markers == "keep",
             ),
             ModelNames(engine, settings.model_name, settings.model_aliases),
         )
