@@ -22,10 +22,8 @@ _USAGE: Final = r"Token usage: [\d,]+/[\d,]+; [\d,]+ remaining"
 _BUDGET: Final = r"USD budget: \$[\d.,]+/\$[\d.,]+; \$[\d.,]+ remaining"
 _REMINDER: Final = rf"<system-reminder>\s*(?:{_COUNTDOWN}|{_USAGE}|{_BUDGET})\s*</system-reminder>"
 
-_IN_INSTRUCTIONS: Final = re.compile(rf"\A\s*x-anthropic-billing-header:[^\n]*|\s*(?:{_COUNTDOWN}|{_REMINDER})")
-_IN_USER_TEXT: Final = re.compile(rf"\s*{_REMINDER}")
-_BEHIND_A_RESULT: Final = re.compile(rf"(?:\s*{_REMINDER})+\s*\Z")
-"""What a tool returns may be about such markers, so only what was put behind it is one."""
+_IN_INSTRUCTIONS: Final = re.compile(rf"\A\s*x-anthropic-billing-header:[^\n]*|{_COUNTDOWN}|{_REMINDER}")
+_IN_USER_TEXT: Final = re.compile(_REMINDER)
 
 
 def without_markers(conversation: Conversation) -> Conversation:
@@ -45,11 +43,25 @@ def _unmarked(items: tuple[Item, ...]) -> Iterator[Item]:
                 if kept or not text:
                     yield replace(item, text=kept)
             case ToolResult(text=text):
-                yield replace(item, text=_BEHIND_A_RESULT.sub("", text))
+                yield replace(item, text=_without_last(text))
             case _:
                 yield item
 
 
 def _cut(marker: re.Pattern[str], text: str) -> str:
-    kept = marker.sub("", text)
-    return text if kept == text else kept.lstrip()
+    """The text without the markers and the space in front of them. Its time is linear in the text, whatever it is."""
+    *before, last = marker.split(text)
+    if not before:
+        return text
+    return "".join((*map(str.rstrip, before), last)).lstrip()
+
+
+def _without_last(text: str) -> str:
+    """The text without the reminders that stand behind it: what a tool returns may be about such markers."""
+    kept = text
+    while (end := kept.rstrip()).endswith("</system-reminder>"):
+        start = end.rfind("<system-reminder>")
+        if start < 0 or not _IN_USER_TEXT.fullmatch(end, start):
+            break
+        kept = end[:start].rstrip()
+    return kept

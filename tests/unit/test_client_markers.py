@@ -82,6 +82,12 @@ def test_everything_else_stays_as_it_is(item: Item) -> None:
     assert unmarked(item) == (item,)
 
 
+@pytest.mark.parametrize("text", [" " * 200_000, "<total_tokens>" * 20_000, "<total_tokens>" + " " * 200_000])
+def test_no_text_takes_long(text: str) -> None:
+    items = (Instructions(f"{text}."), UserText(f"{text}."), ToolResult("c1", "read", f"{text}."))
+    assert unmarked(*items) == items
+
+
 def test_tools_that_are_offered_beside_a_marker_are_kept() -> None:
     assert unmarked(Instructions(COUNTDOWN, ("WebFetch",))) == (Instructions("", ("WebFetch",)),)
 
