@@ -85,19 +85,19 @@ def parse(body: bytes) -> Any:
     return value
 
 
-def validate(schema: type[M], value: Any) -> M:
-    """The body as its schema.
+def validate(schema: type[M], value: Any, place: str = "") -> M:
+    """The body as its schema, or a part of it, whose place is then put before its fields.
 
     Raises:
         BadRequest: `param` is the first field at fault, such as `messages[0].content`.
     """
     if not isinstance(value, dict):
-        raise BadRequest("The body must be a JSON object.")
+        raise BadRequest(f"{place or 'The body'} must be a JSON object.", param=place or None)
     try:
         return schema.model_validate(value)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
-    param = _path(fault["loc"])
+    param = _path(fault["loc"], place)
     raise BadRequest(_explain(param, fault), param=param or None)
 
 
@@ -196,9 +196,8 @@ def _refuse_lone_surrogates(value: Any) -> None:
         ) from None
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+def _path(location: tuple[int | str, ...], path: str) -> str:
     """`messages[0].content`. Keys that are not plain field names came from the client and are left out."""
-    path = ""
     for step in location:
         if isinstance(step, int):
             path += f"[{step}]"

@@ -110,6 +110,8 @@ class EventStream(Response):
     `keep_alive` is called when nothing has been sent for `interval` seconds, and what it returns is sent: a comment, or
     a whole event of the API. It is never called between the making of an event and its sending, so that it may number
     events on. Where an event may not be the first of a stream, it returns a comment until that one was made.
+
+    `failure` makes the last event of a stream that fails, where the dialect's own does not know enough of the stream.
     """
 
     media_type = "text/event-stream"
@@ -120,6 +122,7 @@ class EventStream(Response):
         events: AsyncGenerator[bytes, None],
         *,
         keep_alive: Callable[[], bytes] = comment,
+        failure: Callable[[ServerError], bytes] | None = None,
         interval: float = PING_INTERVAL,
         write_timeout: float = WRITE_TIMEOUT,
     ) -> None:
@@ -128,6 +131,7 @@ class EventStream(Response):
         self._source = source
         self._events = events
         self._keep_alive = keep_alive
+        self._failure = failure
         self._interval = interval
         self._write_timeout = write_timeout
 
@@ -162,7 +166,8 @@ class EventStream(Response):
 
     async def _fail(self, scope: Scope, connection: _Connection, error: ServerError) -> None:
         if connection.is_open:
-            await connection.write(request_dialect(scope).stream_error(error, request_id(scope)))
+            event = self._failure(error) if self._failure else None
+            await connection.write(event or request_dialect(scope).stream_error(error, request_id(scope)))
             await connection.end()
 
 

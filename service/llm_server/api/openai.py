@@ -13,7 +13,7 @@ class OpenAI:
     """The dialect of every path that no other API claims."""
 
     name = "openai"
-    prefixes: tuple[str, ...] = ("/v1/chat/",)
+    prefixes: tuple[str, ...] = ("/v1/chat/", "/v1/responses")
     version_header: str | None = None
 
     def status(self, error: ServerError) -> int:
