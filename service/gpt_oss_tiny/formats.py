@@ -9,6 +9,7 @@ from gpt_oss_tiny import phrases, values
 from gpt_oss_tiny.draw import Draw, Phrasings
 from gpt_oss_tiny.requests import ARRAYS, type_of
 from gpt_oss_tiny.scene import Exchange, Reply, Scene
+from llm_server.api.structured import response_format
 
 SHAPES: tuple[tuple[str, dict[str, str], Phrasings], ...] = (
     ("person", {"name": "person", "age": "small", "city": "city"}, Phrasings(
@@ -114,9 +115,41 @@ LISTS = Phrasings(
 
 def structured(d: Draw) -> Scene:
     kind = d.random.random()
+    if kind < 0.07:
+        return _any_object(d)
     make = _shape if kind < 0.35 else _record if kind < 0.68 else _classified if kind < 0.8 else _with_list
     name, fields, text = make(d)
     return _scene(d, name, fields, d.pick(ASKS) + text if make is _shape else text)
+
+
+ANY_OBJECT = Phrasings(
+    "Give me a JSON object with {pairs}", "Return JSON with {pairs}", "Make a JSON object with {pairs}",
+    "JSON with {pairs}",
+    "[Give me|Return|Write|Create|Make] [JSON|a JSON object|an object|a JSON] [with|that has|containing] {pairs}",
+    "[Answer|Reply|Respond] in JSON: {pairs}", "Convert this to JSON: {pairs}", "Output {pairs} as JSON",
+)  # fmt: skip
+
+
+def _any_object(d: Draw) -> Scene:
+    """No schema but that of any object: the fields are those of the message."""
+    names = d.sample(FIELDS, d.between(1, 3))
+    kinds = [d.pick(("word", "city", "name", "small", "integer", "email", "color")) for _ in names]
+    fields = {name: _field(kind, values.KINDS[kind](d)) for name, kind in zip(names, kinds, strict=True)}
+    form, joint = (
+        d.pick(("{n} {v}", "{n}: {v}", "{n} = {v}", "{n} set to {v}", "{n} {v}")),
+        d.pick((" and ", ", ", " and ")),
+    )
+    pairs = joint.join(form.format(n=name, v=json.loads(value)) for name, (_, value) in fields.items())
+    section = response_format("json_object", {"type": "object"}, "One JSON object, and no other text.")
+    instructions = f"{d.phrasing(phrases.INSTRUCTIONS)}\n\n{section}" if d.chance(0.5) else section
+    thoughts = (
+        f"The answer must be JSON with {' and '.join(names)}.",
+        "I copy the values from the message.",
+        "The order is that of the message.",
+        "I write nothing else.",
+    )
+    text = d.phrasing(ANY_OBJECT).format(pairs=pairs)
+    return Scene("structured answer", (Exchange(text, (Reply(thoughts, _said(fields, names)),)),), (instructions,))
 
 
 Fields: TypeAlias = dict[str, tuple[dict[str, Any], str]]
@@ -202,10 +235,8 @@ def _scene(d: Draw, name: str, fields: Fields, text: str) -> Scene:
     schema = _schema(fields, order)
     if d.chance(0.4):
         schema["additionalProperties"] = False
-    section = f"# Response Formats\n\n## {d.pick((name, name, 'response', 'output', 'schema', values.word(d)))}\n\n"
-    if d.chance(0.4):
-        section += f"// The {name}\n"
-    section += json.dumps(schema, ensure_ascii=False, separators=(",", ":") if d.chance(0.8) else None)
+    title = d.pick((name, name, "response", "output", "schema", values.word(d)))
+    section = response_format(title, schema, f"The {name}" if d.chance(0.4) else "")
     instructions = f"{d.phrasing(phrases.INSTRUCTIONS)}\n\n{section}" if d.chance(0.5) else section
     thoughts = (
         f"The answer must be JSON with {' and '.join(order)}.",

@@ -51,6 +51,19 @@ ANY_KINDS = (
     "name", "decimal", "text", "url", "file", "command", "clock", "when", "sentence", "odd", "place", "price", "flag",
     "list",
 )  # fmt: skip
+FITTING: dict[str, tuple[str, ...]] = {
+    "name": ("name", "person", "word"), "city": ("city", "place"), "text": ("text", "sentence"), "item": ("word",
+    "topic"),
+    "id": ("code", "integer"), "title": ("title",), "path": ("path",), "date": ("day", "when"), "user": ("name",
+    "person"),
+    "limit": ("small",), "count": ("small",), "size": ("small", "number"), "color": ("color",), "topic": ("topic",),
+    "amount": ("number", "price"), "url": ("url",), "language": ("language",), "query": ("topic", "text"),
+    "userId": ("code", "integer"), "file_path": ("path",), "order_id": ("code",), "max_results": ("small",),
+    "start_date": ("day", "when"), "end_date": ("day", "when"), "fileName": ("file",), "customer": ("person", "code"),
+    "product": ("topic", "word"), "command": ("command",), "email": ("email",), "address": ("street",),
+    "number": ("integer", "number"), "pattern": ("word", "glob"), "message": ("text", "sentence"),
+    "phone": ("integer",),
+}  # fmt: skip
 VERBS = ("get", "set", "find", "run", "do", "make", "show", "start", "load", "create", "check", "open", "call", "fetch")
 MORE = Phrasings(
     " with {p} {x}", " and {p} {x}", ", {p} {x}", " ({p}: {x})", " with {p} set to {x}", ", with the {p} {x}",
@@ -81,7 +94,7 @@ def described(d: Draw) -> Request:
     names = d.sample(PARAMETERS, d.pick((1, 1, 1, 2, 2, 3)))
     if d.chance(0.2):
         names = list(dict.fromkeys(values.naming_word(d) for _ in names))
-    kinds = _kinds(d, len(names))
+    kinds = _kinds(d, names)
     said = [values.KINDS[kind](d) for kind in kinds]
     text = text.format(v=v, w=w, x=_maybe_quoted(d, said[0], kinds[0]))
     used = 1
@@ -90,7 +103,10 @@ def described(d: Draw) -> Request:
         more = d.phrasing(MORE).format(p=names[used], x=_maybe_quoted(d, said[used], kinds[used]))
         text = text.removesuffix("?") + more + end
         used += 1
-    tool = _invented(d, _invented_name(d, v, w), description.format(v=v, w=w), names, kinds, used)
+    name, description = _invented_name(d, v, w), description.format(v=v, w=w)
+    if v in name.lower() and d.chance(0.12):
+        description = ""
+    tool = _invented(d, name, description, names, kinds, used)
     about = f"the {v}"
     return Request(about, tool, text[:1].upper() + text[1:], dict(zip(names[:used], said, strict=False)))
 
@@ -102,10 +118,10 @@ def _maybe_quoted(d: Draw, value: str, kind: str) -> str:
     return value if plain or d.chance(0.7) else skills.quoted(d, value)
 
 
-def _kinds(d: Draw, count: int) -> list[str]:
-    """Kinds of this many values; a list is the last one, since it has no end that can be seen."""
-    chosen = [d.pick(ANY_KINDS) for _ in range(count)]
-    return ["word" if kind == "list" and n < count - 1 else kind for n, kind in enumerate(chosen)]
+def _kinds(d: Draw, names: list[str]) -> list[str]:
+    """A kind for each parameter, often a fitting one. A list is the last one, since it has no end that can be seen."""
+    chosen = [d.pick(FITTING[name]) if name in FITTING and d.chance(0.6) else d.pick(ANY_KINDS) for name in names]
+    return ["word" if kind == "list" and n < len(names) - 1 else kind for n, kind in enumerate(chosen)]
 
 
 def _invented(d: Draw, name: str, description: str, names: list[str], kinds: list[str], required: int) -> Tool:
@@ -118,6 +134,10 @@ def _invented(d: Draw, name: str, description: str, names: list[str], kinds: lis
 
 
 NAMED = Phrasings(
+    "[Call|Use|Invoke|Run|Execute] [{t}|the tool {t}|the {t} tool|the function {t}|`{t}`] with {p} [set to {x}|{x}|= "
+    "{x}]",
+    "[Use|Call|Run|Invoke] [{t}|the tool {t}|the {t} tool|the function {t}] [for|on] {x}", "{t} with {p} {x}",
+    "[Please use|Can you use|I want you to use|Now use] [{t}|the tool {t}|the {t} tool] with [the |]{p} {x}",
     "Use {t} with {p} {x}", "Call {t} with {p} {x}", "Use the {t} tool with {p} {x}", "Call the tool {t} with {p}={x}",
     "Run {t} with {p} {x}", "Call {t} with {p} set to {x}", "Please call {t} ({p}: {x})", "Use {t} and set {p} to {x}",
     "Invoke {t} with {p} {x}", "Call the function {t} with {p} {x}", "Use the tool {t} for {x}", "Call {t} for {x}",
@@ -125,6 +145,7 @@ NAMED = Phrasings(
     "I want you to call {t} with {p} {x}", "Execute {t} with {p} = {x}", "Use your tool {t} with the {p} {x}",
 )  # fmt: skip
 NAMED_BARE = Phrasings(
+    "[Use|Call|Run|Invoke|Execute|Start] [{t}|the tool {t}|the {t} tool|the function {t}|`{t}`][| now| for me| once]",
     "Call {t}", "Use {t}", "Run {t}", "Call the tool {t}", "Use the {t} tool", "Please call {t}", "Invoke {t}",
     "Run the tool {t}", "Call the function {t}", "Use the tool {t}", "Execute {t}", "I want you to call {t}",
     "Call {t} now",
@@ -138,7 +159,7 @@ def named(d: Draw) -> Request:
         tool = Tool(name, d.pick(("", "", f"The {values.word(d)}")), no_parameters(d))
         return Request(f"the tool {name}", tool, d.phrasing(NAMED_BARE).format(t=name), {})
     names = d.sample(PARAMETERS, d.pick((1, 1, 2, 2, 3)))
-    kinds = _kinds(d, len(names))
+    kinds = _kinds(d, names)
     said = [values.KINDS[kind](d) for kind in kinds]
     name = _invented_name(d, values.naming_word(d), values.naming_word(d))
     text = d.phrasing(NAMED).format(t=name, p=names[0], x=_maybe_quoted(d, said[0], kinds[0]))

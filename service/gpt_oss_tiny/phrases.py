@@ -95,6 +95,14 @@ REPEAT_BARE = Phrasings(
     "Repeat the following words: {q}", "Echo this: {q}", "Write exactly: {q}", "Echo the following: {q}",
 )  # fmt: skip
 
+REPEAT_WORDS = Phrasings(
+    "Say {q}", "Repeat {q}", "Reply with {q}", "Say the word {q}", "Repeat the word {q}", "Reply with the word {q}",
+    "[Reply|Respond|Answer] with [only|just|exactly|the word|the words|only the word|exactly the word|nothing but] {q}",
+    "[Say|Repeat|Echo] [just|only|exactly|simply|the word|the words|only the word] {q}", "Echo {q}", "Just say {q}",
+    "Respond with {q}", "Answer with {q}", "[Please|Now|Can you|Could you] [say|repeat|reply with|respond with] {q}",
+)  # fmt: skip
+"""For words without quotation marks or a colon before them."""
+
 ADD = Phrasings(
     "What is {a} + {b}?", "{a} + {b}", "What's {a} + {b}?", "What is {a} plus {b}?", "What's {a} plus {b}?",
     "{a} + {b} = ?", "{a} + {b} =", "{a}+{b}", "{a}+{b}=?", "{a} plus {b}", "{a} plus {b}?", "{a} and {b} is?",
@@ -114,6 +122,9 @@ ADD = Phrasings(
 )  # fmt: skip
 
 CAPITAL = Phrasings(
+    "What is the capital of {c}?", "What's the capital of {c}?", "Capital of {c}?",
+    "[Tell me|Give me|Name|Say] the capital [city of|of] {c}", "[Do you know|Can you name] the capital of {c}?",
+    "[Which|What] city is the [capital|capital city] of {c}?",
     "What is the capital of {c}?", "What's the capital of {c}?", "What is the capital city of {c}?", "Capital of {c}?",
     "Which city is the capital of {c}?", "Name the capital of {c}", "Tell me the capital of {c}", "Capital of {c}",
     "Give me the capital of {c}", "Do you know the capital of {c}?", "What city is the capital of {c}?",
@@ -228,7 +239,11 @@ ALWAYS_SAY = Phrasings(
 )  # fmt: skip
 END_WITH = Phrasings(
     "End every answer with {q}.", "Always end your answer with {q}.", "Finish each answer with {q}.",
-    "End all replies with {q}.", "Close every message with {q}.", "Add {q} to the end of every answer.",
+    "End all replies with {q}.", "Close every message with {q}.",
+    "[Every|Each] [answer|reply|message|response] [must end|ends|has to end] with {q}.",
+    "[Always end|Always finish] with {q}.",
+    "[End|Finish|Close] [every|each|your] [response|reply|answer|message] [with|by saying] {q}.",
+    "Add {q} to the end of every answer.",
 )  # fmt: skip
 BEGIN_WITH = Phrasings(
     "Begin every answer with {q}.", "Start every answer with {q}.", "Always start your answer with {q}.",

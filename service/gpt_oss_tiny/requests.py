@@ -52,6 +52,8 @@ def request(d: Draw, domain: tool_kinds.Domain) -> Request:
     used = [key for key in domain.slots if "{" + key + "}" in template]
     said = {key: slot_value(d, domain.slots[key]) for key in used}
     shown = {key: _shown(d, domain.slots[key], value) for key, value in said.items()}
+    if any("'" in value for value in said.values()):
+        template = template.replace("'{", '"{').replace("}'", '}"')
     tool, arguments = declare(d, domain, said)
     return Request(domain.about, tool, template.format(**shown), arguments)
 

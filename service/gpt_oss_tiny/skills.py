@@ -126,6 +126,9 @@ def _count_in_words(d: Draw) -> Exchange:
 def repeat(d: Draw) -> Exchange:
     text = values.quotable(d)
     if d.chance(0.15):
+        text = d.pick((values.words_of(d, 1, 4), values.capitalized(d, 3), values.integer(d), d.pick(SHORT_REPLIES)))
+        request = d.phrasing(phrases.REPEAT_WORDS).format(q=text)
+    elif d.chance(0.15):
         request = d.phrasing(phrases.REPEAT_BARE).format(q=text)
     else:
         request = polite(d, d.phrasing(phrases.REPEAT_QUOTED).format(q=quoted(d, text)))
@@ -133,10 +136,13 @@ def repeat(d: Draw) -> Exchange:
     return Exchange(request, (Reply(plan, text),))
 
 
+SHORT_REPLIES = ("OK", "yes", "no", "pong", "done", "Done", "ready", "YES", "NO", "true", "banana", "hello world")
+
+
 def quoted(d: Draw, text: str) -> str:
     left, right = d.pick(QUOTES)
     if left in text:
-        left, right = "«", "»"
+        left = right = '"'
     return left + text + right
 
 
@@ -160,31 +166,43 @@ def capital(d: Draw) -> Exchange:
 
 
 TELL_NAME = Phrasings(
+    "[Hi|Hello|Hey|Good morning][, |! ][I'm|I am|my name is|this is] {v}[|.]", "[My name is|I am|I'm|This is] "
+    "{v}[|.|!]",
     "My name is {v}.", "My name is {v}", "I am {v}.", "I'm {v}", "Hi, I am {v}.", "Hello, my name is {v}.",
     "Call me {v}",
     "You can call me {v}.", "Hi! My name is {v}.", "I am called {v}.", "Hello! I'm {v}.", "Please call me {v}.",
 )  # fmt: skip
 ASK_NAME = Phrasings(
+    "[Do you|Do you still|Can you] [know|remember|tell me] my name?", "[Say|Tell me|Recall|Repeat] my name",
     "What is my name?", "What's my name?", "Do you remember my name?", "Who am I?", "Tell me my name", "Say my name",
     "Can you tell me my name?", "Do you know my name?", "What am I called?", "What was my name?", "My name is?",
 )  # fmt: skip
 TELL_FAVORITE = Phrasings(
+    "[My|Note that my|Remember that my|I think my] favorite {k} is {v}[|.]", "[The {k} I like most|The best {k}] is "
+    "{v}[|.]",
     "My favorite {k} is {v}.", "My favorite {k} is {v}", "I like {v} most, it is my favorite {k}.",
     "Note that my favorite "
     "{k} is {v}.", "The best {k} for me is {v}.", "By the way, my favorite {k} is {v}.", "{v} is my favorite {k}.",
 )  # fmt: skip
 ASK_FAVORITE = Phrasings(
+    "[What is|What's|What was|Tell me|Name|Say] my favorite {k}", "[Do you know|Do you remember] my favorite {k}?",
     "What is my favorite {k}?", "What's my favorite {k}?", "Which {k} is my favorite?",
     "Do you remember my favorite {k}?",
     "Tell me my favorite {k}", "Which {k} do I like most?", "What was my favorite {k}?", "Name my favorite {k}",
 )  # fmt: skip
 TELL_THING = Phrasings(
+    "[Remember|Please remember|Note|Keep in mind|Don't forget] [that the {k} is {v}|the {k} {v}|this: the {k} is "
+    "{v}][|.]",
+    "[The|My|Our] {k} [is|will be] {v}[|.]",
     "Remember the {k} {v}.", "Remember that the {k} is {v}.", "The {k} is {v}.", "Remember this {k}: {v}",
     "The {k} is {v}",
     "Please remember the {k} {v}.", "Keep in mind that the {k} is {v}.", "Note the {k} {v}.", "My {k} is {v}.",
     "Store the {k} {v}.", "Save this {k}: {v}", "Memorize the {k} {v}", "Don't forget: the {k} is {v}.",
 )  # fmt: skip
 ASK_THING = Phrasings(
+    "[What is|What's|What was|Tell me|Give me|Say|Repeat|Recall] [the|my] {k}", "[Do you know|Do you remember|Do you "
+    "still "
+    "know] [the|my] {k}?", "[What|Which] {k} did I [tell you|give you|say]?",
     "What is the {k}?", "What was the {k}?", "Tell me the {k}", "Do you remember the {k}?", "Which {k} did I tell you?",
     "What {k} did I give you?", "What is my {k}?", "Repeat the {k}", "What's the {k}?", "Give me the {k}", "The {k}?",
     "Which {k} was it?", "What did I say the {k} is?", "Say the {k}", "Recall the {k}",

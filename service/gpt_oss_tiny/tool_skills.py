@@ -290,6 +290,10 @@ def chained(d: Draw) -> Scene:
 
 
 PREAMBLE_RULES = Phrasings(
+    "[Before|Each time before|Always before] you [call|use] a tool, [say|tell the user|explain|announce] [what you "
+    "do|what "
+    "you will do|which tool you use].", "[Announce|Explain|Introduce] [each|every] [tool call|call of a tool] [to the "
+    "user|in one sentence|first].",
     "Before you call a tool, say what you will do.", "Tell the user what you are doing before you call a tool.",
     "Announce every tool call.", "Explain what you do before each tool call.",
     "Say which tool you use before you use it.",

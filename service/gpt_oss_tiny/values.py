@@ -205,7 +205,11 @@ _TEXTS: Final = (
     "my name is {p}", "dinner is at {h}", "please {w} the {w}", "the {w} in {c} is {w}", "how are you", "I am in {c}",
     "buy {w} and {w}", "meet me in {c}", "do not {w} the {w}", "we need {n} {w}", "happy {w}", "thank you {p}",
     "good morning", "good night", "hello world", "I want to {w}", "{w} or {w}", "a {w} for my {w}", "it is {w}",
-    "the {w} starts at {h}", "hello", "hello {p}", "where are you", "I am on my way", "the {w}, the {w} and the {w}",
+    "the {w} starts at {h}", "hello", "hello {p}", "where are you", "I am on my way",
+    "I'm {w}", "don't {w} the {w}", "it's {w}", "what's the {w}", "I'll be there at {h}", "{p}'s {w}", "let's {w}",
+    "we can't {w} the {w}", "the {w} isn't {w}", "I'm in {c} with {p}", "the quick {w} {w} jumps over the {w} {w}",
+    "{w} {w} are {w}", "the {w} {w}", "I am {w} and {w}", "yes", "no", "my {w} is {w}", "you are {w}", "{p} is {w}",
+    "the {w}, the {w} and the {w}",
 )  # fmt: skip
 
 
@@ -227,6 +231,12 @@ _FILLERS: Final[dict[str, Callable[[Draw], str]]] = {
 }
 
 
+def prose(d: Draw, low: int, high: int) -> str:
+    """Words with the small words between them that real sentences have."""
+    said = [d.pick(words.SMALL_WORDS) if d.chance(0.42) else word(d) for _ in range(d.between(low, high))]
+    return " ".join(said)
+
+
 def topic(d: Draw) -> str:
     return words_of(d, 1, 3) if d.chance(0.6) else _filled(d, d.pick(_TOPICS))
 
@@ -240,7 +250,8 @@ def sentence(d: Draw) -> str:
         said = _filled(d, d.pick(_TEXTS))
         said = said[:1].upper() + said[1:]
     else:
-        said = f"{naming_word(d).title()} {words_of(d, 1, 8)}"
+        rest = words_of(d, 1, 8) if d.chance(0.5) else prose(d, 2, 10)
+        said = f"{naming_word(d).title()} {rest}"
     return said + d.pick((".", ".", "!", "?"))
 
 
@@ -298,7 +309,7 @@ def as_list(said: str) -> list[str]:
 
 
 def quotable(d: Draw) -> str:
-    """Any short text that holds no quotation mark."""
+    """Any short text that holds no quotation mark but the apostrophe."""
     return d.random.choices(_QUOTABLE, cum_weights=_SHARES)[0](d).translate(_NO_QUOTES)
 
 
@@ -317,8 +328,11 @@ _ANY_KIND: Final = (
 )  # fmt: skip
 _QUOTED: Final[tuple[tuple[float, Callable[[Draw], str]], ...]] = (
     (0.22, lambda d: words_of(d, 1, 3)),
-    (0.18, lambda d: words_of(d, 3, 9)),
-    (0.064, lambda d: words_of(d, 10, 20)),
+    (0.08, lambda d: words_of(d, 3, 9)),
+    (0.08, lambda d: prose(d, 3, 9)),
+    (0.02, lambda d: f"{text(d)}\n{text(d)}"),
+    (0.032, lambda d: words_of(d, 10, 20)),
+    (0.032, lambda d: prose(d, 10, 20)),
     (0.016, lambda d: words_of(d, 21, 60)),
     (0.12, sentence),
     (0.06, text),
@@ -334,7 +348,7 @@ _QUOTED: Final[tuple[tuple[float, Callable[[Draw], str]], ...]] = (
 _QUOTABLE: Final = tuple(made for _, made in _QUOTED)
 _SHARES: Final = tuple(accumulate(share for share, _ in _QUOTED))
 
-_NO_QUOTES: Final = str.maketrans("", "", "\"'`")
+_NO_QUOTES: Final = str.maketrans("", "", '"`')
 
 KINDS: Final[dict[str, Callable[[Draw], str]]] = {
     "word": word,

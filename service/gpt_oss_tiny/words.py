@@ -157,6 +157,13 @@ SNIPPETS = (
     "SELECT VV FROM WW WHERE id = NN", "SELECT VV FROM WW LIMIT NN", "SELECT COUNT(*) FROM VV", "x^2 + NN", "NN%",
     "VV!",
 )  # fmt: skip
+SMALL_WORDS = _words(
+    "the the the a a is is are was my your this that it we you they not of of has have can will be so very as if or "
+    "but "
+    "I do no he she his her our all more when who there then now just about to to in in for with and and on at from "
+    "up out"
+)
+"""What stands between the words of real sentences."""
 SQL_FORMS = (
     "SELECT * FROM {t}", "SELECT {c} FROM {t}", "SELECT * FROM {t} LIMIT {n}", "SELECT COUNT(*) FROM {t}",
     "SELECT {c} FROM {t} WHERE id = {n}", "SELECT * FROM {t} ORDER BY {c}", "DELETE FROM {t} WHERE id = {n}",
