@@ -193,6 +193,7 @@ class Generation:
     Iteration raises `EngineUnavailable` when the engine dies, `GenerationFailed` when it can not go on with this
     request, and `RequestTimeout` at the deadline.
 
+    `prefix_tokens` of the prompt are there again in that of the next turn, if it goes on from this one.
     `cached_tokens` of the prompt were not computed again and `diverged_at` says where it left the known prompts (see
     `engine.types.Started`): both from before the first event on. `finished` has the engine's timings after the end,
     those of the last attempt if there were corrections; None if the engine was left before its end.
@@ -214,6 +215,7 @@ class Generation:
         recordings: Recordings | None = None,
     ) -> None:
         self.prompt_tokens = len(submission.prompt)
+        self.prefix_tokens = prompt.parts[-1].start
         self.corrections = 0
         self.cached_tokens = 0
         self.diverged_at = -1
