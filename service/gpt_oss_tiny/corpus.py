@@ -74,7 +74,7 @@ def no_tool(d: Draw) -> Scene:
 
 
 def tool_call(d: Draw) -> Scene:
-    return tool_skills.single(d, request(d, d.pick(tools.DOMAINS)))
+    return tool_skills.single(d, request(d, d.pick(tools.ASKED_FOR)))
 
 
 def described_tool(d: Draw) -> Scene:

@@ -83,7 +83,7 @@ def shuffled(d: Draw, *declared: Tool) -> tuple[Tool, ...]:
 
 def tool_request(d: Draw) -> Request:
     kind = d.random.random()
-    return request(d, d.pick(tools.DOMAINS)) if kind < 0.55 else described(d) if kind < 0.85 else named(d)
+    return request(d, d.pick(tools.ASKED_FOR)) if kind < 0.55 else described(d) if kind < 0.85 else named(d)
 
 
 RESULT_THOUGHTS = ("The tool has answered.", "I can tell the user the result.", "Nothing else is asked for.")
@@ -154,7 +154,7 @@ JOINED = Phrasings(
 
 def two_calls(d: Draw) -> Scene:
     """Two or three requests in one message, served one after the other."""
-    first = request(d, d.pick(tools.DOMAINS)) if d.chance(0.6) else described(d)
+    first = request(d, d.pick(tools.ASKED_FOR)) if d.chance(0.6) else described(d)
     again, text = _same_tool_again(d, first) if d.chance(0.5) else ([], "")
     if not again:
         again = [_other_request(d, first)]
@@ -213,7 +213,7 @@ def _same_tool_again(d: Draw, first: Request) -> tuple[list[Request], str]:
 def _other_request(d: Draw, first: Request) -> Request:
     taken = rivals(first.about)
     while True:
-        second = request(d, d.pick(tools.DOMAINS)) if d.chance(0.7) else described(d)
+        second = request(d, d.pick(tools.ASKED_FOR)) if d.chance(0.7) else described(d)
         if second.about not in taken and second.tool.name != first.tool.name:
             return second
 

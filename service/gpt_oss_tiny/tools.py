@@ -467,3 +467,11 @@ DOMAINS = tuple(
     replace(domain, requests=Phrasings(*domain.requests.texts, *WORDINGS.get(domain.about, ())))
     for domain in (*_DOMAINS, *MORE_DOMAINS)
 )
+
+_USUAL = frozenset({
+    "the weather", "the time", "a search", "a file", "writing a file", "a folder", "a command", "an email", "a message",
+    "a stock price", "an order", "a timer", "an event", "a translation", "an addition", "a product", "a calculation",
+    "a conversion", "a flight", "music", "the light", "a web page", "a reminder", "a task", "editing a file",
+})  # fmt: skip
+ASKED_FOR = (*DOMAINS, *(domain for domain in DOMAINS if domain.about in _USUAL for _ in range(2)))
+"""What requests are drawn from: the usual kinds of tools three times as often as the others."""
