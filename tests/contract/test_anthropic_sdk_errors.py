@@ -35,7 +35,7 @@ async def refusal(engine: ScriptedEngine | None = None, **fields: Any) -> anthro
     [
         ({"model": "gpt-4"}, anthropic.NotFoundError, "not_found_error"),
         ({"api_key": "wrong"}, anthropic.AuthenticationError, "authentication_error"),
-        ({"max_tokens": 0}, anthropic.BadRequestError, "invalid_request_error"),
+        ({"max_tokens": -1}, anthropic.BadRequestError, "invalid_request_error"),
         ({"messages": [{"role": "user", "content": [IMAGE]}]}, anthropic.BadRequestError, "invalid_request_error"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llm_server.api.anthropic.content import SUMMARY
 from llm_server.api.anthropic.request import reasoning_blocks, to_conversation, to_generation
 from llm_server.api.anthropic.schema import CountTokensRequest, MessagesRequest
 from llm_server.api.body import validate
@@ -24,6 +25,7 @@ from llm_server.conversation import (
     UserText,
 )
 from llm_server.errors import BadRequest
+from llm_server.harmony.render import render
 
 Wire = dict[str, Any]
 
@@ -198,12 +200,30 @@ def test_the_callers_tools_are_offered(tool: Wire) -> None:
     "tool",
     [
         {"type": "web_search_20250305", "name": "web_search", "max_uses": 8},
-        {"type": "bash_20250124", "name": "bash"},
+        {"type": "computer_20250124", "name": "computer", "display_width_px": 1024, "display_height_px": 768},
         {"type": "mcp_toolset", "mcp_server_name": "files"},
     ],
 )
 def test_tools_that_nobody_here_can_run_are_left_out(tool: Wire) -> None:
     assert conversation(tools=[tool, READ]).tools == (Tool("Read", "Reads a file.", SCHEMA),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "commands"),
+    [
+        ("bash_20250124", "bash", None),
+        ("text_editor_20250124", "str_replace_editor", ["view", "create", "str_replace", "insert", "undo_edit"]),
+        ("text_editor_20250728", "str_replace_based_edit_tool", ["view", "create", "str_replace", "insert"]),
+        ("memory_20250818", "memory", ["view", "create", "str_replace", "insert", "delete", "rename"]),
+    ],
+)
+def test_tools_that_every_client_runs_are_offered_with_what_they_take(
+    kind: str, name: str, commands: list[str] | None
+) -> None:
+    [tool] = conversation(tools=[{"type": kind, "name": name}]).tools
+    assert (tool.name, bool(tool.description)) == (name, True)
+    assert tool.parameters is not None
+    assert tool.parameters["properties"]["command"].get("enum") == commands
 
 
 def test_the_last_definition_of_a_name_holds() -> None:
@@ -213,11 +233,32 @@ def test_the_last_definition_of_a_name_holds() -> None:
 DEFERRED: Wire = {**READ, "defer_loading": True}
 
 
-def test_a_deferred_tool_waits_for_its_reference() -> None:
-    found = result([{"type": "tool_reference", "tool_name": "Read"}])
-    search = {**CALL, "name": "ToolSearch"}
+SEARCHED: list[Wire] = [
+    user("Hi"),
+    assistant({**CALL, "name": "ToolSearch"}),
+    user(result([{"type": "tool_reference", "tool_name": "Read"}])),
+]
+
+
+def test_a_deferred_tool_waits_for_its_reference_and_is_declared_there() -> None:
     assert conversation(tools=[DEFERRED]).tools == ()
-    assert conversation(tools=[DEFERRED], messages=[user("Hi"), assistant(search), user(found)]).tools != ()
+    found = conversation(tools=[DEFERRED], messages=SEARCHED)
+    assert [(tool.name, tool.deferred) for tool in found.tools] == [("Read", True)]
+    assert found.items[-1] == Instructions("", ("Read",))
+
+
+def test_a_deferred_tool_is_declared_once() -> None:
+    again = [assistant({**CALL, "id": "toolu_2"}), user({**SEARCHED[2]["content"][0], "tool_use_id": "toolu_2"})]
+    said = items(*SEARCHED, *again, tools=[DEFERRED])
+    assert said.count(Instructions("", ("Read",))) == 1
+
+
+def test_a_tool_that_is_found_changes_nothing_before_that_place() -> None:
+    search = {"name": "ToolSearch", "input_schema": {}}
+    before = conversation(tools=[search, DEFERRED], messages=SEARCHED[:1])
+    after = conversation(tools=[search, DEFERRED], messages=SEARCHED)
+    tokens, more = render(before).tokens[:-2], render(after).tokens
+    assert more[: len(tokens)] == tokens
 
 
 def test_deferred_tools_are_offered_when_only_anthropic_could_search_them() -> None:
@@ -234,18 +275,29 @@ INLINE: Wire = {"type": "tool_definition", "definition": READ}
 
 
 @pytest.mark.parametrize(
-    ("tools", "changes", "offered"),
+    ("tools", "changes", "declared", "callable_"),
     [
-        ([DEFERRED], [change("tool_addition", BY_NAME)], ["Read"]),
-        ([], [change("tool_addition", INLINE)], ["Read"]),
-        ([READ], [change("tool_removal", BY_NAME)], []),
-        ([READ], [change("tool_removal", BY_NAME), change("tool_addition", BY_NAME)], ["Read"]),
+        ([DEFERRED], [change("tool_addition", BY_NAME)], [("Read", True)], None),
+        ([], [change("tool_addition", INLINE)], [("Read", True)], None),
+        ([READ], [change("tool_removal", BY_NAME)], [("Read", False)], frozenset()),
+        ([READ], [change("tool_removal", BY_NAME), change("tool_addition", BY_NAME)], [("Read", False)], None),
     ],
 )
 def test_tools_change_in_the_middle_of_a_conversation(
-    tools: list[Wire], changes: list[Wire], offered: list[str]
+    tools: list[Wire], changes: list[Wire], declared: list[tuple[str, bool]], callable_: frozenset[str] | None
 ) -> None:
-    assert [tool.name for tool in conversation(tools=tools, messages=[user("Hi"), *changes]).tools] == offered
+    asked = generation(tools=tools, messages=[user("Hi"), *changes])
+    assert [(tool.name, tool.deferred) for tool in asked.conversation.tools] == declared
+    assert asked.tool_choice.names == callable_
+
+
+def test_a_withdrawn_tool_stays_in_the_prompt_and_can_not_be_chosen() -> None:
+    withdrawn = [user("Hi"), change("tool_removal", BY_NAME)]
+    asked = generation(tools=[READ, {**READ, "name": "Write"}], messages=withdrawn, tool_choice={"type": "any"})
+    assert asked.conversation.items[-1] == Instructions("The tool Read can no longer be called.")
+    assert asked.tool_choice == ToolChoice("required", frozenset({"Write"}))
+    with pytest.raises(BadRequest, match="tool_choice"):
+        generation(tools=[READ], messages=withdrawn, tool_choice={"type": "tool", "name": "Read"})
 
 
 @pytest.mark.parametrize(
@@ -303,9 +355,10 @@ def test_call_names_that_could_break_a_header_are_refused() -> None:
         {"type": "thinking", "thinking": "secret"},
         {"type": "redacted_thinking", "data": None},
         {"type": "reasoning", "text": "secret"},
-        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}},
-        {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"type": "web_search_result"}]},
-        {"type": "compaction", "content": "summary"},
+        {"type": "web_search_tool_result", "tool_use_id": "unknown", "content": [{"type": "web_search_result"}]},
+        {"type": "compaction", "content": None},
+        {"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}},
+        {"type": "mcp_tool_listing", "mcp_server_name": "files", "tools": []},
     ],
 )
 def test_blocks_without_a_meaning_here_are_passed_over(block: Wire) -> None:
@@ -323,6 +376,74 @@ def test_blocks_without_a_meaning_here_are_passed_over(block: Wire) -> None:
 def test_seals_keep_their_place_and_texts_of_thinking_are_never_used(block: Wire) -> None:
     said = items(user("Hi"), assistant("One", block, "Two", CALL), user(result()))
     assert said[1:4] == (AssistantText("One"), Reasoning("a seal"), AssistantText("Two"))
+
+
+SERVER_RESULTS: list[tuple[str, Any, str]] = [
+    (
+        "web_search_tool_result",
+        [{"type": "web_search_result", "title": "T", "url": "https://x", "encrypted_content": "abc"}],
+        '{"title": "T", "url": "https://x"}',
+    ),
+    ("web_search_tool_result", {"type": "web_search_tool_result_error", "error_code": "e"}, '{"error_code": "e"}'),
+    ("bash_code_execution_tool_result", {"stdout": "42", "return_code": 0}, '{"stdout": "42", "return_code": 0}'),
+    ("mcp_tool_result", [{"type": "text", "text": "One"}, {"type": "text", "text": "Two"}], "One\n\nTwo"),
+    ("mcp_tool_result", "plain", "plain"),
+    ("mcp_tool_result", None, ""),
+]
+
+
+@pytest.mark.parametrize(("kind", "content", "told"), SERVER_RESULTS)
+def test_what_another_servers_tools_did_is_told_as_calls_and_results(kind: str, content: Any, told: str) -> None:
+    use = "mcp_tool_use" if kind.startswith("mcp") else "server_tool_use"
+    call = {"type": use, "id": "srv_1", "name": "search", "input": {"query": "x"}}
+    answered = {"type": kind, "tool_use_id": "srv_1", "content": content}
+    assert items(user("Hi"), assistant("I look.", call, answered, "Found."), user("Well?")) == (
+        UserText("Hi"),
+        AssistantText("I look."),
+        ToolCall("srv_1", "search", '{"query":"x"}'),
+        ToolResult("srv_1", "search", told),
+        AssistantText("Found."),
+        UserText("Well?"),
+    )
+
+
+def test_a_failed_tool_of_another_server_says_so() -> None:
+    call = {"type": "mcp_tool_use", "id": "srv_1", "name": "bad name<|call|>", "input": {}}
+    answered = {"type": "mcp_tool_result", "tool_use_id": "srv_1", "is_error": True, "content": "gone"}
+    assert items(user("Hi"), assistant(call, answered))[-1] == ToolResult("srv_1", "mcp_tool_use", "Error: gone")
+
+
+def test_a_summary_stands_for_what_it_summarises() -> None:
+    said = items(assistant({"type": "compaction", "content": "They greeted."}), user("Go on."))
+    assert said == (Instructions(f"{SUMMARY}They greeted."), UserText("Go on."))
+
+
+def test_a_summary_is_not_made() -> None:
+    with pytest.raises(BadRequest, match="summaries") as refused:
+        generation(compaction={"type": "compaction"})
+    assert refused.value.code == "compaction_unsupported_request"
+
+
+@pytest.mark.parametrize(
+    ("fields", "caches"),
+    [
+        ({}, False),
+        ({"cache_control": {"type": "ephemeral"}}, True),
+        ({"cache_control": None}, False),
+        ({"system": [text("Be brief.")]}, True),
+        ({"tools": [{**READ, "cache_control": {"type": "ephemeral"}}]}, True),
+        ({"messages": [user("Hi")]}, True),
+        ({"system": "cache_control", "tools": [READ]}, False),
+        ({"caches": True}, False),
+    ],
+)
+def test_any_breakpoint_asks_to_keep_the_prompt(fields: Wire, caches: bool) -> None:
+    body = {"model": "m", "max_tokens": 64, "messages": [{"role": "user", "content": "Hi"}], **fields}
+    assert validate(MessagesRequest, body).caches is caches
+
+
+def test_no_tokens_read_the_prompt_alone() -> None:
+    assert generation(max_tokens=0).max_tokens == 1
 
 
 def test_a_user_has_no_reasoning() -> None:
@@ -456,7 +577,7 @@ def test_a_messages_own_effort_wins() -> None:
     [
         {"model": ""},
         {"max_tokens": None},
-        {"max_tokens": 0},
+        {"max_tokens": -1},
         {"temperature": -0.1},
         {"temperature": 2.1},
         {"top_p": 1.1},

@@ -275,3 +275,62 @@ def answers(draw: st.DrawFn) -> list[Event]:
 @given(answers(), st.sampled_from(get_args(ReasoningBlocks)))
 async def test_whole_equals_folded_stream(events: list[Event], reasoning: ReasoningBlocks) -> None:
     assert fold_wire(await streamed(events, reasoning)) == whole(events, reasoning)
+
+
+# What was kept, edited and cut off
+
+
+def finish(reason: FinishReason = "stop", **usage: int) -> list[Event]:
+    return [*block(0, "text", "Hi"), Finish(reason, Usage(**usage))]
+
+
+@pytest.mark.parametrize(
+    ("kept", "cached", "counts"),
+    [(0, 0, (100, 0, 0)), (0, 60, (40, 0, 60)), (98, 0, (2, 98, 0)), (98, 60, (2, 38, 60)), (98, 99, (1, 0, 99))],
+)
+async def test_the_three_input_counts_add_up_to_the_prompt(kept: int, cached: int, counts: tuple[int, ...]) -> None:
+    reply = replace(REPLY, prompt_tokens=100, kept_tokens=kept)
+    usage = message(reply, fold(finish(prompt=100, cached=cached, completion=1)))["usage"]
+    names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    assert tuple(usage[name] for name in names) == counts
+    assert sum(counts) == 100
+
+
+@pytest.mark.parametrize(
+    ("reason", "completion", "told"),
+    [
+        ("length", 64, "max_tokens"),
+        ("length", 63, "model_context_window_exceeded"),
+        ("stop", 63, "end_turn"),
+        ("stop", 64, "end_turn"),
+    ],
+)
+def test_a_full_context_is_told_from_a_limit(reason: FinishReason, completion: int, told: str) -> None:
+    events = finish(reason, prompt=10, completion=completion)
+    assert message(replace(REPLY, max_tokens=64), fold(events))["stop_reason"] == told
+
+
+async def test_a_prompt_that_was_only_to_be_read_has_no_answer() -> None:
+    reply = replace(REPLY, max_tokens=0)
+    events = finish("length", prompt=10, completion=1)
+
+    async def source() -> AsyncIterator[Event]:
+        for event in events:
+            yield event
+
+    assert types([event async for event in stream(reply, source())]) == [
+        "message_start",
+        "ping",
+        "message_delta",
+        "message_stop",
+    ]
+    answer = message(reply, fold(events))
+    assert (answer["content"], answer["stop_reason"]) == ([], "max_tokens")
+
+
+@pytest.mark.parametrize("edits", [(), ({"type": "clear_tool_uses_20250919", "cleared_tool_uses": 2},)])
+def test_edits_are_reported_if_any_were_asked_for(edits: tuple[Wire, ...]) -> None:
+    events = finish(prompt=10)
+    assert "context_management" not in message(REPLY, fold(events))
+    told = message(replace(REPLY, applied_edits=edits), fold(events))
+    assert told["context_management"] == {"applied_edits": list(edits)}

@@ -37,6 +37,15 @@ class ThreadsUnsupported(BadRequest):
         super().__init__("thread: this server keeps no message threads; send the whole history.", param="thread")
 
 
+class CompactionUnsupported(BadRequest):
+    """A summary of the conversation was asked for in place of an answer."""
+
+    code = "compaction_unsupported_request"
+
+    def __init__(self) -> None:
+        super().__init__("compaction: this server makes no summaries; ask for one in a message.", param="compaction")
+
+
 class Anthropic:
     """The failures and models of every path below `/v1/messages`, and of shared paths asked by Anthropic's clients."""
 

@@ -9,7 +9,7 @@ anything. Arguments that are no JSON object become `{}`, which the tool's own ch
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -32,12 +32,20 @@ STOP_REASON: Final[dict[FinishReason, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is known of a message before the model has said anything. `model` is the name that the request used."""
+    """What is known of a message before the model has said anything. `model` is the name that the request used.
+
+    `kept_tokens` of the prompt are kept for the next request, as the caller has asked; what no cache has read of them
+    counts as written. `applied_edits` is None if the request spoke of no `context_management`. With `max_tokens` 0
+    nothing is said: the prompt was only to be read.
+    """
 
     message_id: str
     model: str
     prompt_tokens: int
     reasoning: ReasoningBlocks = "none"
+    max_tokens: int = 1
+    kept_tokens: int = 0
+    applied_edits: Sequence[JSON] | None = None
 
 
 def new_message_id() -> str:
@@ -47,8 +55,14 @@ def new_message_id() -> str:
 def message(reply: Reply, completion: Completion) -> JSON:
     """The whole answer. A call that the token limit cut off is left out: it is no call."""
     finish = completion.finish
-    content = [wire for block in completion.blocks if (wire := _content(block, reply.reasoning))]
-    return {**_head(reply, finish.usage), "content": content, **_stop(finish)}
+    blocks = completion.blocks if reply.max_tokens else ()
+    content = [wire for block in blocks if (wire := _content(block, reply.reasoning))]
+    return {
+        **_head(reply, finish.usage),
+        "content": content,
+        **_stop(reply, finish),
+        **_context_management(reply),
+    }
 
 
 async def stream(reply: Reply, events: AsyncIterable[Event]) -> AsyncGenerator[JSON, None]:
@@ -58,17 +72,19 @@ async def stream(reply: Reply, events: AsyncIterable[Event]) -> AsyncGenerator[J
     """
     yield {"type": "message_start", "message": _head(reply, Usage(prompt=reply.prompt_tokens))}
     yield {"type": "ping"}
-    projection = Projection(reply.reasoning)
+    projection = Projection(reply)
     async for event in events:
-        for wire in projection.feed(event):
-            yield wire
+        if reply.max_tokens or isinstance(event, Finish):
+            for wire in projection.feed(event):
+                yield wire
 
 
 class Projection:
     """Canonical events in, wire events out: a block appears once it is known to have something to show."""
 
-    def __init__(self, reasoning: ReasoningBlocks) -> None:
-        self._reasoning = reasoning
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._reasoning = reply.reasoning
         self._index = 0
         self._kind: str = ""
         self._started = False
@@ -87,7 +103,12 @@ class Projection:
                     yield from self._seal(seal)
                 yield from self._block_stop()
             case Finish():
-                yield {"type": "message_delta", "delta": _stop(event), "usage": _usage(event.usage)}
+                yield {
+                    "type": "message_delta",
+                    "delta": _stop(self._reply, event),
+                    "usage": _usage(self._reply, event.usage),
+                    **_context_management(self._reply),
+                }
                 yield {"type": "message_stop"}
 
     def _block(self, start: BlockStart) -> Iterator[JSON]:
@@ -176,24 +197,28 @@ def _head(reply: Reply, usage: Usage) -> JSON:
         "stop_reason": None,
         "stop_sequence": None,
         "stop_details": None,
-        "usage": {
-            **_usage(usage),
-            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
-            "service_tier": "standard",
-        },
+        "usage": {**_usage(reply, usage), "service_tier": "standard"},
     }
 
 
-def _stop(finish: Finish) -> JSON:
-    return {"stop_reason": STOP_REASON[finish.reason], "stop_sequence": finish.stop_sequence}
+def _stop(reply: Reply, finish: Finish) -> JSON:
+    reason = STOP_REASON[finish.reason]
+    if finish.reason == "length" and finish.usage.completion < reply.max_tokens:
+        reason = "model_context_window_exceeded"
+    return {"stop_reason": reason, "stop_sequence": finish.stop_sequence}
 
 
-def _usage(usage: Usage) -> JSON:
-    """Cumulative, as all of this API's counts. `input_tokens` are those that no cache has saved."""
+def _usage(reply: Reply, usage: Usage) -> JSON:
+    """Cumulative, as all of this API's counts. `input_tokens` are those that no cache has saved or will save."""
+    written = max(0, reply.kept_tokens - usage.cached)
     return {
-        "input_tokens": usage.prompt - usage.cached,
-        "cache_creation_input_tokens": 0,
+        "input_tokens": usage.prompt - usage.cached - written,
+        "cache_creation_input_tokens": written,
         "cache_read_input_tokens": usage.cached,
         "output_tokens": usage.completion,
         "output_tokens_details": {"thinking_tokens": usage.reasoning},
     }
+
+
+def _context_management(reply: Reply) -> JSON:
+    return {} if reply.applied_edits is None else {"context_management": {"applied_edits": list(reply.applied_edits)}}

@@ -1,193 +1,16 @@
-"""The wire types of the Messages API, as far as a text model reads them.
+"""The requests of the Messages API, as far as a text model reads them. Lenient like `blocks.py`.
 
-Lenient on purpose: fields that do not matter here are not named and so are ignored, and a block of a kind that nobody
-has heard of is a block all the same. Nothing here knows the canonical types or HTTP.
-
-Source: the parameter types of the official `anthropic` SDK, and what its clients really send.
+Nothing here knows the canonical types or HTTP.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import Field, model_validator
 
-MEDIA = frozenset({"image", "container_upload", "audio", "input_audio", "video", "file"})
-REASONING = frozenset({"thinking", "redacted_thinking", "reasoning"})
-TOOL_NAME = r"^[A-Za-z0-9_.-]{1,128}$"
-"""What may stand in a Harmony header as a function's name: no space and no special token."""
-
-
-class Wire(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class TextBlock(Wire):
-    type: Literal["text"]
-    text: str
-
-
-class ToolUseBlock(Wire):
-    """`input` is an object by the specification; some clients send back its JSON text."""
-
-    type: Literal["tool_use"]
-    id: str
-    name: Annotated[str, Field(pattern=TOOL_NAME)]
-    input: dict[str, Any] | str | None = None
-
-
-class ToolResultBlock(Wire):
-    type: Literal["tool_result"]
-    tool_use_id: str
-    content: Content = ()
-    is_error: bool | None = None
-
-
-class ToolReferenceBlock(Wire):
-    """A deferred tool that a search has found: the model may call it from now on."""
-
-    type: Literal["tool_reference"]
-    tool_name: str
-
-
-class DocumentSource(Wire):
-    """`text` has its text in `data`, `content` in blocks; every other type is a file."""
-
-    type: str
-    data: str | None = None
-    content: Content = ()
-
-
-class DocumentBlock(Wire):
-    type: Literal["document"]
-    source: DocumentSource
-    title: str | None = None
-    context: str | None = None
-
-
-class SearchResultBlock(Wire):
-    type: Literal["search_result"]
-    source: str = ""
-    title: str = ""
-    content: Content = ()
-
-
-class ToolDefinition(Wire):
-    """A tool of the caller (type absent or `custom`), or one that Anthropic's servers would run (any other type)."""
-
-    type: str | None = None
-    name: str | None = None
-    description: str | None = None
-    input_schema: dict[str, Any] | None = None
-    strict: bool | None = None
-    defer_loading: bool | None = None
-
-
-class ToolChange(Wire):
-    """A tool by name, or defined here and now."""
-
-    name: str | None = None
-    definition: ToolDefinition | None = None
-
-    @property
-    def called(self) -> str:
-        return self.name or (self.definition and self.definition.name) or ""
-
-
-class ToolAdditionBlock(Wire):
-    """In a system message: the tool is offered from here on."""
-
-    type: Literal["tool_addition"]
-    tool: ToolChange
-
-
-class ToolRemovalBlock(Wire):
-    """In a system message: the tool is withdrawn."""
-
-    type: Literal["tool_removal"]
-    tool: ToolChange
-
-
-class MediaBlock(Wire):
-    """Content that is no text. Its sender wants it read, so it cannot be passed over."""
-
-    type: str
-
-
-def _text_or_nothing(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-Opaque: TypeAlias = Annotated[str, BeforeValidator(_text_or_nothing)]
-"""What another server may have put there is nobody's error."""
-
-
-class ReasoningBlock(Wire):
-    """Reasoning that comes back. Its text is not even read."""
-
-    type: str
-    data: Opaque = ""
-    signature: Opaque = ""
-
-    @property
-    def seal(self) -> str:
-        """What the block carries in `data` when it is `redacted_thinking`, and in `signature` when it is `thinking`."""
-        return self.data or self.signature
-
-
-class OtherBlock(Wire):
-    """Server tools and their results; kinds that are yet to be invented."""
-
-    type: str
-    text: str | None = None
-
-
-_TAGS = {
-    "text": "text",
-    "tool_use": "tool_use",
-    "tool_result": "tool_result",
-    "tool_reference": "tool_reference",
-    "tool_addition": "tool_addition",
-    "tool_removal": "tool_removal",
-    "document": "document",
-    "search_result": "search_result",
-    **dict.fromkeys(MEDIA, "media"),
-    **dict.fromkeys(REASONING, "reasoning"),
-}
-
-
-def _tag(block: Any) -> str:
-    kind = block.get("type") if isinstance(block, dict) else getattr(block, "type", None)
-    return _TAGS.get(kind, "other") if isinstance(kind, str) else "other"
-
-
-def _as_blocks(content: Any) -> Any:
-    match content:
-        case None:
-            return ()
-        case str():
-            return ({"type": "text", "text": content},)
-        case _:
-            return content
-
-
-Block: TypeAlias = Annotated[
-    Annotated[TextBlock, Tag("text")]
-    | Annotated[ToolUseBlock, Tag("tool_use")]
-    | Annotated[ToolResultBlock, Tag("tool_result")]
-    | Annotated[ToolReferenceBlock, Tag("tool_reference")]
-    | Annotated[ToolAdditionBlock, Tag("tool_addition")]
-    | Annotated[ToolRemovalBlock, Tag("tool_removal")]
-    | Annotated[DocumentBlock, Tag("document")]
-    | Annotated[SearchResultBlock, Tag("search_result")]
-    | Annotated[MediaBlock, Tag("media")]
-    | Annotated[ReasoningBlock, Tag("reasoning")]
-    | Annotated[OtherBlock, Tag("other")],
-    Discriminator(_tag),
-]
-
-Content: TypeAlias = Annotated[tuple[Block, ...], BeforeValidator(_as_blocks)]
-"""A string is one text block, and no content is no block."""
+from llm_server.api.anthropic.blocks import Content, ToolDefinition, Wire
 
 
 class OutputFormat(Wire):
@@ -227,6 +50,28 @@ class ToolChoice(Wire):
     disable_parallel_tool_use: bool | None = None
 
 
+class Amount(Wire):
+    """So many of something: `input_tokens` or `tool_uses`."""
+
+    type: str
+    value: Annotated[int, Field(ge=0)]
+
+
+class Edit(Wire):
+    """What is to be left out of a long conversation. Only `clear_tool_uses_20250919` asks for anything here."""
+
+    type: str
+    trigger: Amount = Amount(type="input_tokens", value=100_000)
+    keep: Any = None
+    clear_at_least: Amount | None = None
+    clear_tool_inputs: bool | tuple[str, ...] | None = None
+    exclude_tools: tuple[str, ...] | None = None
+
+
+class ContextManagement(Wire):
+    edits: tuple[Edit, ...] = ()
+
+
 class CountTokensRequest(Wire):
     """`POST /v1/messages/count_tokens`: all that decides the prompt."""
 
@@ -238,6 +83,7 @@ class CountTokensRequest(Wire):
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
+    context_management: ContextManagement | None = None
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
 
 
@@ -245,11 +91,30 @@ StopSequence: TypeAlias = Annotated[str, Field(min_length=1)]
 
 
 class MessagesRequest(CountTokensRequest):
-    """`POST /v1/messages`."""
+    """`POST /v1/messages`. `caches` says whether any part of it asks to be kept for the next request."""
 
-    max_tokens: Annotated[int, Field(ge=1)]
+    max_tokens: Annotated[int, Field(ge=0)]
     thread: dict[str, Any] | bool | None = None
+    compaction: dict[str, Any] | None = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     top_k: Annotated[int | None, Field(ge=-1)] = None
     stop_sequences: Annotated[tuple[StopSequence, ...] | None, Field(max_length=16)] = None
     stream: bool | None = None
+    caches: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _look_for_breakpoints(cls, body: Any) -> Any:
+        return {**body, "caches": any(_breakpoints(body))} if isinstance(body, dict) else body
+
+
+def _breakpoints(body: dict[str, Any]) -> Iterator[bool]:
+    """Whether each part that may bear a `cache_control` does: the request, its tools and blocks."""
+    messages = [message for message in _list(body.get("messages")) if isinstance(message, dict)]
+    contents = [body.get("tools"), body.get("system"), *(message.get("content") for message in messages)]
+    for part in (body, *(part for content in contents for part in _list(content))):
+        yield isinstance(part, dict) and part.get("cache_control") is not None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
