@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -16,13 +19,16 @@ from llm_server.settings import Settings
 
 URL = "http://localhost"
 
+_SCRATCH = tempfile.TemporaryDirectory(prefix="llm-server-tests-")
+
 _ANTHROPIC: dict[str, Any] = {"api_key": "none", "base_url": URL, "max_retries": 0}
 _OPENAI: dict[str, Any] = {"api_key": "none", "base_url": f"{URL}/v1", "max_retries": 0}
 
 
 def settings(**values: Any) -> Settings:
     """Settings that no `.env` of the developer's changes, and that write nothing into the developer's home."""
-    return Settings(_env_file=None, **{"seal_key": "a key for tests", **values})
+    state_dir = Path(_SCRATCH.name) / secrets.token_hex(8)
+    return Settings(_env_file=None, **{"seal_key": "a key for tests", "state_dir": state_dir, **values})
 
 
 def application(engine: Engine, **values: Any) -> FastAPI:

@@ -19,6 +19,8 @@ MAY_IMPORT = {
     "errors": [],
     "stop_strings": ["events"],
     "settings": [],
+    "response_store": [],
+    "sealed_text": [],
     "harmony": ["conversation", "events", "errors"],
     "engine.types": ["conversation"],
     "engine.client": ["engine.types", "errors"],
@@ -38,6 +40,8 @@ MAY_IMPORT = {
         "events",
         "settings",
         "generation",
+        "response_store",
+        "sealed_text",
         "harmony.recordings",
         "harmony.render",
         "engine.client",
@@ -48,7 +52,7 @@ MAY_IMPORT = {
 }
 """What each part knows, besides itself. Wiring, processes and the supervisor are free."""
 
-APIS = ["openai_chat", "anthropic"]
+APIS = ["openai_chat", "openai_responses", "anthropic"]
 
 
 def sources(part: str) -> list[Path]:

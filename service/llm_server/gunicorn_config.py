@@ -54,7 +54,8 @@ class ApiWorker(UvicornWorker):  # type: ignore[misc]
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "auto",
         "http": HttpProtocol,
-        "ws": "none",
+        "ws": "websockets-sansio",
+        "ws_max_size": _settings.max_body_bytes,
         "lifespan": "on",
         "server_header": False,
         "access_log": _settings.log_level in ("debug", "info"),

@@ -17,7 +17,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from llm_server import __version__
-from llm_server.api import anthropic, openai_chat, system
+from llm_server.api import anthropic, openai_chat, openai_responses, system
 from llm_server.api.failures import Failures, RequestContext, on_http_exception
 from llm_server.api.gate import Gate, checks, origin_pattern
 from llm_server.api.http import Dialect
@@ -32,7 +32,7 @@ from llm_server.settings import Settings, SettingsError, exit_on_error, load_set
 from llm_server.supervisor import running_engine
 
 DIALECTS: tuple[Dialect, ...] = (anthropic.Anthropic(), OpenAI())
-ROUTERS = (system.router, openai_chat.router, anthropic.router)
+ROUTERS = (system.router, openai_chat.router, openai_responses.router, anthropic.router)
 
 
 def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
@@ -65,9 +65,9 @@ def _layers(settings: Settings) -> list[Middleware]:
     cors = Middleware(
         CORSMiddleware,
         allow_origin_regex=origin_pattern(settings.cors_origins).pattern,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["x-request-id", "request-id", "retry-after", "x-should-retry"],
+        expose_headers=["x-request-id", "request-id", "retry-after", "x-should-retry", "x-tools-left-out"],
     )
     return [
         Middleware(RequestContext, dialects=DIALECTS),

@@ -143,6 +143,18 @@ class Settings(BaseSettings):
         Path,
         Field(description="Folder for the engine's socket, the key of seals and other state, made with mode 0700."),
     ] = Path("~/.local/state/llm-server")
+    store_max_responses: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="How many answers of the Responses API are kept for later requests, unless these say `store:"
+            " false`: in LLM_STATE_DIR, without the analysis. 0: none.",
+        ),
+    ] = 10_000
+    store_max_bytes: Annotated[int, Field(ge=1, description="How many bytes of them are kept.")] = 256 * 1024 * 1024
+    store_max_days: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="Days for which an answer is kept that nobody asks for.")
+    ] = 30
 
     engine_address: Annotated[
         str | None,

@@ -14,6 +14,8 @@ from llm_server.api.models import ModelNames
 from llm_server.engine.client import Engine
 from llm_server.generation import Generator
 from llm_server.harmony.recordings import Recordings
+from llm_server.response_store import FILE_NAME, Limits, ResponseStore
+from llm_server.sealed_text import TextSealer
 from llm_server.settings import Settings
 
 
@@ -25,6 +27,8 @@ class Services:
     engine: Engine
     generator: Generator
     models: ModelNames
+    responses: ResponseStore
+    sealed_text: TextSealer
     started: float = field(default_factory=time.monotonic)
     engine_seen: bool = False
 
@@ -43,10 +47,16 @@ class Services:
                 keep_markers=settings.client_markers == "keep",
             ),
             ModelNames(engine, settings.model_name, settings.model_aliases),
+            ResponseStore(settings.state_dir / FILE_NAME, _limits(settings)),
+            TextSealer(seal_key),
         )
 
     def install(self, app: Starlette) -> None:
         app.state.services = self
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.store_max_responses, settings.store_max_bytes, settings.store_max_days * 86_400)
 
 
 def services(connection: HTTPConnection) -> Services:

@@ -1,0 +1,102 @@
+"""Items as they are kept, and listed: each with an id, in the form in which the API returns it.
+
+Of reasoning only the seal is kept, whoever sent it: what another server told of its model's thoughts is left out.
+Knows no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from llm_server.api.http import JSON
+from llm_server.api.openai_responses.items import kind
+from llm_server.api.openai_responses.output import new_id
+from llm_server.api.openai_responses.schema import LONGEST_ID
+
+_PREFIXES: Final[Mapping[str, str]] = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+    "reasoning": "rs",
+    "compaction": "cmp",
+}
+_PHASES: Final = ("commentary", "final_answer")
+
+
+def kept_items(items: Iterable[JSON]) -> list[JSON]:
+    """What was asked, as it is kept. Items that are nothing but a reference have to be resolved before."""
+    return [_kept(item, kind(item)) for item in items]
+
+
+def listed(item: JSON) -> JSON:
+    """An item that was asked or answered, as the list of a response's input has it."""
+    if item.get("type") == "custom_tool_call":
+        return {"status": "completed", **item}
+    return item
+
+
+def _kept(item: JSON, named: str) -> JSON:
+    kept = {"id": _identity(item, named), "type": named}
+    match named:
+        case "message":
+            return {**kept, **_message(item)}
+        case "function_call":
+            return {**kept, "status": "completed", **_only(item, "call_id", "name", "namespace", "arguments", "status")}
+        case "custom_tool_call":
+            return {**kept, **_only(item, "call_id", "name", "namespace", "input")}
+        case "function_call_output" | "custom_tool_call_output":
+            called = _only(item, "call_id", "name", "namespace") if named == "function_call_output" else {}
+            return {**kept, "status": "completed", "call_id": item["call_id"], **called, "output": _output(item)}
+        case "reasoning":
+            return {**kept, "summary": [], **_only(item, "encrypted_content")}
+    return {**item, **kept}
+
+
+def _identity(item: JSON, named: str) -> str:
+    match item.get("id"):
+        case str(identity) if 0 < len(identity) <= LONGEST_ID:
+            return identity
+    return new_id(_PREFIXES.get(named, "item"))
+
+
+def _only(item: JSON, *names: str) -> JSON:
+    return {name: item[name] for name in names if item.get(name) is not None}
+
+
+def _message(item: JSON) -> JSON:
+    role = item["role"]
+    is_answer = role == "assistant"
+    parts = list(_parts(item.get("content"), _answer_part if is_answer else _input_part))
+    phase = {"phase": item["phase"]} if is_answer and item.get("phase") in _PHASES else {}
+    return {"role": role, "status": "completed", **phase, "content": parts}
+
+
+def _parts(content: Any, part: Any) -> Iterator[JSON]:
+    match content:
+        case str(text):
+            yield part({"text": text})
+        case [*parts]:
+            yield from (part(each) for each in parts if each.get("type") not in ("reasoning_text", "summary_text"))
+
+
+def _input_part(part: JSON) -> JSON:
+    return {"type": "input_text", "text": part.get("text") or part.get("refusal") or ""}
+
+
+def _answer_part(part: JSON) -> JSON:
+    if part.get("type") == "refusal":
+        return {"type": "refusal", "refusal": part.get("refusal") or ""}
+    return {"type": "output_text", "text": part.get("text") or "", "annotations": [], "logprobs": []}
+
+
+def _output(item: JSON) -> str | list[JSON]:
+    """A string, or the parts that a text model has read."""
+    match item.get("output"):
+        case [*parts]:
+            return [_input_part(part) for part in parts if part.get("text") is not None]
+        case str(text):
+            return text
+    return ""

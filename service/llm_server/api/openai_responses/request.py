@@ -1,0 +1,147 @@
+"""A Responses request as the canonical one. Pure; knows the wire types and the canonical ones, and no token.
+
+Who calls has already put the items together: those that are kept from earlier responses, then the request's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from llm_server.api.openai_responses.items import ToolsItem
+from llm_server.api.openai_responses.reader import History, Reader
+from llm_server.api.openai_responses.schema import PromptRequest, ResponseRequest, TextConfig, Verbosity
+from llm_server.api.openai_responses.tools import Toolbox
+from llm_server.api.reasoning import reasoning_effort
+from llm_server.api.structured import response_format
+from llm_server.conversation import (
+    Conversation,
+    GenerationRequest,
+    Instructions,
+    Item,
+    ReasoningEffort,
+    Sampling,
+    Tool,
+)
+from llm_server.errors import BadRequest
+
+SMALLEST_TOP_P: Final = 1e-6
+"""`top_p: 0` leaves the likeliest token alone, in OpenAI's reading. Samplers read 0 as no limit."""
+
+LOGPROBS: Final = "message.output_text.logprobs"
+ENCRYPTED: Final = "reasoning.encrypted_content"
+
+VERBOSITY: Final[Mapping[Verbosity, str]] = {
+    "low": "# Verbosity\n\nAnswer briefly, with what was asked for and no more.",
+    "medium": "",
+    "high": "# Verbosity\n\nAnswer at length, with details and explanations.",
+}
+"""What the model is told of the caller's wish. The medium is what it does by itself."""
+
+_SAMPLING: Final = {
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+}
+
+
+def check_supported(body: PromptRequest) -> None:
+    """
+    Raises:
+        BadRequest: it asks for what this server can not do, and would not notice.
+    """
+    if isinstance(body, ResponseRequest) and body.background:
+        raise BadRequest("'background': this server answers at once; send 'background: false'.", param="background")
+    if isinstance(body, ResponseRequest) and body.moderation is not None:
+        raise BadRequest("'moderation': this server has no moderation model.", param="moderation")
+    if body.conversation is not None:
+        message = "'conversation': this server keeps no conversations; use 'previous_response_id'."
+        raise BadRequest(message, param="conversation")
+    if body.prompt is not None:
+        raise BadRequest("'prompt': this server keeps no prompt templates; send 'instructions'.", param="prompt")
+
+
+def toolbox(body: PromptRequest, history: History) -> Toolbox:
+    """The tools of the request, and those that its conversation has brought in."""
+    found = [tool for item in history.items if isinstance(item, ToolsItem) for tool in item.tools]
+    return Toolbox.of(body.tools or (), found)
+
+
+def to_generation(body: ResponseRequest, history: History, tools: Toolbox) -> GenerationRequest:
+    """
+    Raises:
+        BadRequest: what the schema can not see, such as an image, or an output that answers no call.
+    """
+    conversation = to_conversation(body, history, tools)
+    return GenerationRequest(
+        conversation,
+        _sampling(body),
+        body.max_output_tokens,
+        tool_choice=tools.choice(body.tool_choice, parallel=body.parallel_tool_calls is not False),
+        answer_schema=_answer_schema(body.text),
+    )
+
+
+def to_conversation(body: PromptRequest, history: History, tools: Toolbox) -> Conversation:
+    """All that decides the prompt, for generating as for counting.
+
+    Raises:
+        BadRequest: as `to_generation`.
+    """
+    items: list[Item] = [Instructions(body.instructions)] if body.instructions else []
+    items += Reader(tools, history.open_text).read(history)
+    leading = next((at for at, item in enumerate(items) if not _is_plain_instructions(item)), len(items))
+    items[leading:leading] = _formats(body.text)
+    return Conversation(tuple(items), _told(body, tools), effort(body))
+
+
+def effort(body: PromptRequest) -> ReasoningEffort:
+    return reasoning_effort(body.reasoning.effort if body.reasoning else None, body.temperature)
+
+
+def _told(body: PromptRequest, tools: Toolbox) -> tuple[Tool, ...]:
+    """The tools that the model is told of: none when it may call none."""
+    may_call = body.tool_choice is None or body.tool_choice.type != "none"
+    return tools.tools if may_call else ()
+
+
+def _is_plain_instructions(item: Item) -> bool:
+    return isinstance(item, Instructions) and not item.tools
+
+
+def _sampling(body: ResponseRequest) -> Sampling:
+    wants_logprobs = bool(body.top_logprobs) or LOGPROBS in (body.include or ())
+    given: dict[str, Any] = body.model_dump(include=_SAMPLING, exclude_none=True)
+    if "top_p" in given:
+        given["top_p"] = max(given["top_p"], SMALLEST_TOP_P)
+    if "top_k" in given:
+        given["top_k"] = max(given["top_k"], 0)
+    return Sampling(**given, top_logprobs=(body.top_logprobs or 0) if wants_logprobs else None)
+
+
+def _answer_schema(text: TextConfig | None) -> Mapping[str, Any] | None:
+    match text.format.type if text and text.format else "text":
+        case "json_schema":
+            return text.format.schema_ if text and text.format else None
+        case "json_object":
+            return {"type": "object"}
+    return None
+
+
+def _formats(text: TextConfig | None) -> Iterator[Item]:
+    """What the model is told of the form of its answer. It follows the caller's own instructions."""
+    if text is None:
+        return
+    if text.verbosity and (wish := VERBOSITY[text.verbosity]):
+        yield Instructions(wish)
+    match text.format:
+        case format_ if format_ and format_.type == "json_schema":
+            yield Instructions(response_format(format_.name, format_.schema_ or {}, format_.description or ""))
+        case format_ if format_ and format_.type == "json_object":
+            whole = "One JSON object, and no other text."
+            yield Instructions(response_format("json_object", {"type": "object"}, whole))
