@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm_server.bench import main
+from llm_server.bench.load import JSON, TEXT, UNGUARDED
 from llm_server.bench.systems import BARE, OURS, THEIRS
 
 
@@ -18,4 +19,8 @@ def test_every_system_reads_and_writes_as_many_tokens(tmp_path: Path, capsys: py
     assert list(row["systems"]) == [BARE, OURS, THEIRS]
     assert {system["tokens"] for system in row["systems"].values()} == {8}
     assert len({system["prompt_tokens"] for system in row["systems"].values()}) == 1
-    assert "mlx_lm.server" in capsys.readouterr().out
+    assert all(speed > 0 for speed in row["guard"]["tokens_per_second"].values())
+    assert row["guard"]["ratios"].keys() == {TEXT, JSON}
+    printed = capsys.readouterr().out
+    assert "mlx_lm.server" in printed
+    assert UNGUARDED in printed

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from llm_server.bench import main
-from llm_server.bench.command import report, table
-from llm_server.bench.load import TASK, Answer, Measurement, Question, measure, questions
+from llm_server.bench.command import guard_table, report, table
+from llm_server.bench.load import JSON, TASK, TEXT, UNGUARDED, Answer, Measurement, Question, measure, questions
 from llm_server.bench.systems import BARE, OURS, THEIRS, BenchError, bare_loop
 from llm_server.conversation import Conversation, UserText
 from llm_server.harmony.render import render
@@ -72,12 +72,18 @@ def _result(speed: float, first: float, short: int = 0) -> Measurement:
     return Measurement(8, speed, first, 800, 800, short)
 
 
+_BLOCKS = {UNGUARDED: [100.0, 200.0, 50.0], TEXT: [99.0, 190.0, 48.0], JSON: [90.0, 160.0, 50.0]}
+"""The machine changes its pace, and all kinds with it."""
+
+
 def test_the_report_has_the_ratios_and_the_table_its_rows() -> None:
     results = {BARE: [_result(200, 0.1)], OURS: [_result(180, 0.2)], THEIRS: [_result(90, 0.4, short=2)]}
-    written = json.loads(json.dumps(report(Path("/m"), [8], 96, 3, results)))
+    written = json.loads(json.dumps(report(Path("/m"), 96, 3, results, [_BLOCKS])))
     (row,) = written["rows"]
     assert row["ratios"]["tokens_per_second"] == {BARE: 0.9, THEIRS: 2.0}
     assert row["ratios"]["first_token_seconds"] == {BARE: 2.0, THEIRS: 0.5}
+    assert row["guard"]["ratios"] == {TEXT: 0.96, JSON: 0.9}
+    assert guard_table(written).splitlines()[2].split() == ["8", "100.0", "99.0", "90.0", "0.96", "0.90"]
     line = table(written).splitlines()[3]
     expected = "8 200.0 180.0 90.0 0.90 2.00 100.0 200.0 400.0 (2 answers ended early)"
     assert " ".join(line.split()) == expected

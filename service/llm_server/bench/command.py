@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import signal
+import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,9 +18,18 @@ from typing import Any
 
 from gpt_oss_tiny import MODEL_FOLDER
 from llm_server import __version__
-from llm_server.bench.load import STORY, TASK, Measurement, System, measure
+from llm_server.bench.load import JSON, KINDS, STORY, TASK, TEXT, UNGUARDED, Measurement, System, measure
 from llm_server.bench.reference_folder import write_reference_folder
-from llm_server.bench.systems import BARE, OURS, THEIRS, BenchError, bare_loop, mlx_lm_server, this_server
+from llm_server.bench.systems import (
+    BARE,
+    OURS,
+    THEIRS,
+    BenchError,
+    bare_loop,
+    guarded_batch,
+    mlx_lm_server,
+    this_server,
+)
 from llm_server.model_download import fetch_model
 from llm_server.model_files import ModelError, read_model_files
 from llm_server.model_source import HubRepo, LocalFolder, choose_model, this_machine
@@ -33,12 +43,13 @@ def main(arguments: Sequence[str]) -> int:
         folder = _folder(options.model)
         with _ending_on_sigterm():
             results = _measured(folder, options)
+            guarded = _guarded(folder, options)
     except (SettingsError, ModelError, BenchError) as error:
         exit_on_error(error)
-    measured = report(folder, options.streams, options.tokens, options.repeats, results)
+    measured = report(folder, options.tokens, options.repeats, results, guarded)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(measured, indent=2) + "\n")
-    _print(table(measured), f"\nWritten to {options.json}")
+    _print(table(measured), "", guard_table(measured), f"\nWritten to {options.json}")
     return 0
 
 
@@ -46,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="llm-server bench",
         description="Measure tokens per second and the time to the first token: a bare loop over mlx-lm's"
-        " BatchGenerator, this server over HTTP, and mlx_lm.server over HTTP, on the same model.",
+        " BatchGenerator, this server over HTTP, and mlx_lm.server over HTTP, on the same model. Then measure what"
+        " guarded decoding costs: the engine's batch with grammars and without.",
     )
     parser.add_argument("--model", help="a model directory, a Hugging Face repo id or `tiny` [LLM_MODEL_PATH]")
     parser.add_argument("--streams", type=_numbers, default=[1, 8, 32], help="numbers of streams (default: 1,8,32)")
@@ -111,11 +123,31 @@ def _measure_each(system: System, options: argparse.Namespace, task: str) -> Ite
         yield measure(system, streams, max_tokens=options.tokens, repeats=options.repeats, task=task)
 
 
+def _guarded(folder: Path, options: argparse.Namespace) -> list[dict[str, list[float]]]:
+    """Tokens per second of each block of steps, by kind of guard, for each number of streams."""
+    measured: list[dict[str, list[float]]] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="llm-server-bench-") as scratch,
+        guarded_batch(str(folder), Path(scratch)) as batch,
+    ):
+        for streams in options.streams:
+            _note(f"guarded and unguarded decoding: {streams} streams")
+            measured.append(batch.speeds(streams, tokens=options.tokens, repeats=options.repeats))
+    return measured
+
+
 def report(
-    folder: Path, streams: Sequence[int], tokens: int, repeats: int, results: dict[str, list[Measurement]]
+    folder: Path,
+    tokens: int,
+    repeats: int,
+    results: dict[str, list[Measurement]],
+    guarded: Sequence[dict[str, list[float]]],
 ) -> dict[str, Any]:
     """What is written as JSON: the measurements of each number of streams, and their ratios."""
-    rows = [_row({name: asdict(runs[index]) for name, runs in results.items()}) for index in range(len(streams))]
+    rows = [
+        _row({name: asdict(runs[index]) for name, runs in results.items()}) | {"guard": _guard(blocks)}
+        for index, blocks in enumerate(guarded)
+    ]
     return {
         "model": str(folder),
         "answer_tokens": tokens,
@@ -139,6 +171,17 @@ def _row(systems: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _guard(blocks: dict[str, list[float]]) -> dict[str, Any]:
+    """A ratio is the median of those between blocks that followed upon each other: the machine may change its pace."""
+    unguarded = blocks[UNGUARDED]
+    ratios = {
+        kind: statistics.median(on / off for on, off in zip(blocks[kind], unguarded, strict=True))
+        for kind in (TEXT, JSON)
+    }
+    speeds = {kind: statistics.median(blocks[kind]) for kind in KINDS}
+    return {"tokens_per_second": speeds, "ratios": ratios}
+
+
 def table(report: dict[str, Any]) -> str:
     """A report for people."""
     lines = [
@@ -150,6 +193,23 @@ def table(report: dict[str, Any]) -> str:
         "Ratios: llm-server to the bare loop, and to mlx_lm.server. Every system had the same prompts and weights."
     )
     return "\n".join([*lines, *map(_table_row, report["rows"]), meaning])
+
+
+def guard_table(report: dict[str, Any]) -> str:
+    """What guarded decoding costs, for people."""
+    lines = [
+        "Decoding alone, tokens per second, by what guards it:",
+        f"{'streams':>8}" + "".join(f"{kind:>11}" for kind in KINDS) + "  ratios",
+    ]
+    rows = [(row["streams"], row["guard"]["tokens_per_second"], row["guard"]["ratios"]) for row in report["rows"]]
+    lines += [
+        f"{streams:>8}"
+        + "".join(f"{speeds[kind]:>11.1f}" for kind in KINDS)
+        + f"  {ratios[TEXT]:.2f} {ratios[JSON]:.2f}"
+        for streams, speeds, ratios in rows
+    ]
+    meaning = "Ratios: turns of free text and tools, and answers that must be JSON, to those that nothing guards."
+    return "\n".join([*lines, meaning])
 
 
 def _table_row(row: dict[str, Any]) -> str:

@@ -15,6 +15,12 @@ TASK: Final = "Count to 30."
 STORY: Final = "Write a story of two thousand words about a lighthouse keeper."
 """Answers that are longer than what is measured; the embedded model knows only the first."""
 
+UNGUARDED: Final = "unguarded"
+TEXT: Final = "text"
+JSON: Final = "json"
+KINDS: Final = (UNGUARDED, TEXT, JSON)
+"""Of guards: no grammar; a turn that may think, answer and call tools; an answer that must satisfy a schema."""
+
 WARM_UP_TOKENS: Final = 16
 """Enough for every kernel of this batch size to be compiled, reading and decoding."""
 

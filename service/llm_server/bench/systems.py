@@ -1,4 +1,4 @@
-"""The three systems under load, each a child process: the bare loop, this server, and mlx_lm.server."""
+"""The systems under load, each a child process: the bare loop, this server, mlx_lm.server, and the engine's batch."""
 
 from __future__ import annotations
 
@@ -50,6 +50,21 @@ class BareLoop:
         self.process.stdin.flush()
         answers = zip(questions, json.loads(_line(self.process)), strict=True)
         return [Answer(len(question.tokens), tokens, seconds) for question, (tokens, seconds) in answers]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedBatch:
+    """See `bench/guard_cost.py`."""
+
+    process: subprocess.Popen[str]
+
+    def speeds(self, streams: int, *, tokens: int, repeats: int) -> dict[str, list[float]]:
+        """Tokens per second of each block of steps, by kind of guard."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"streams": streams, "tokens": tokens, "repeats": repeats}) + "\n")
+        self.process.stdin.flush()
+        measured: dict[str, list[float]] = json.loads(_line(self.process))
+        return measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +129,14 @@ def bare_loop(model: str, logs: Path) -> Iterator[BareLoop]:
     with _running(BARE, command, {}, logs, talks=True) as process:
         _line(process)
         yield BareLoop(process)
+
+
+@contextmanager
+def guarded_batch(model: str, logs: Path) -> Iterator[GuardedBatch]:
+    command = [sys.executable, "-m", "llm_server.bench.guard_cost", model]
+    with _running("guarded batch", command, {}, logs, talks=True) as process:
+        _line(process)
+        yield GuardedBatch(process)
 
 
 @contextmanager

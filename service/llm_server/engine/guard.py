@@ -14,7 +14,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import mlx.core as mx
 import numpy as np
@@ -25,6 +25,20 @@ _MASKS: Final = 64
 """Most masks come again and again: free text has one, and so has each place of a header."""
 
 _log = logging.getLogger(__name__)
+
+
+def _by_byte(minus_infinity: np.unsignedinteger[Any]) -> np.ndarray[Any, Any]:
+    """(256, 8): the eight numbers, as bits, that each byte of a bit mask stands for."""
+    allowed = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+    return np.where(allowed, minus_infinity.dtype.type(0), minus_infinity)
+
+
+_TABLES: Final = {
+    mx.float32: _by_byte(np.uint32(0xFF80_0000)),
+    mx.bfloat16: _by_byte(np.uint16(0xFF80)),
+    mx.float16: _by_byte(np.uint16(0xFC00)),
+}
+"""Looking whole bytes up takes a tenth of the time that unpacking and selecting takes."""
 
 
 class Masks:
@@ -41,8 +55,8 @@ class Masks:
         if (known := self._arrays.get((bits, dtype))) is not None:
             self._arrays.move_to_end((bits, dtype))
             return known
-        allowed = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")[: self._vocabulary]
-        array = mx.array(np.where(allowed, np.float32(0), np.float32(-np.inf))).astype(dtype)
+        numbers = _TABLES[dtype].take(np.frombuffer(bits, np.uint8), axis=0).reshape(-1)
+        array = mx.array(numbers[: self._vocabulary]).view(dtype)
         self._arrays[bits, dtype] = array
         if len(self._arrays) > _MASKS:
             self._arrays.popitem(last=False)
