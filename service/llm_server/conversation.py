@@ -28,7 +28,10 @@ class Instructions:
 
 @dataclass(frozen=True, slots=True)
 class UserText:
+    """What a user said; `name` tells one participant from the others."""
+
     text: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

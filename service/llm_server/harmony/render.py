@@ -109,8 +109,8 @@ def _message(passage: Passage, tools: Mapping[str, Tool]) -> Sequence[int]:
     match passage:
         case Instructions(text, names):
             return _developer(text, [tools[name] for name in names if name in tools])
-        case UserText(text):
-            return framed("user", text)
+        case UserText(text, name):
+            return framed(f"user:{name}" if name else "user", text)
         case AssistantText(text):
             return framed("assistant", text, channel="final")
         case Preamble(text):

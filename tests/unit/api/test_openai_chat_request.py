@@ -12,6 +12,7 @@ from llm_server.api.openai_chat.request import to_generations
 from llm_server.api.openai_chat.schema import ChatRequest
 from llm_server.conversation import (
     AssistantText,
+    Freeform,
     GenerationRequest,
     Instructions,
     Sampling,
@@ -61,7 +62,7 @@ def test_every_role_has_its_item() -> None:
     assert generation(messages=messages).conversation.items == (
         Instructions("Be brief."),
         Instructions("In English."),
-        UserText("Weather?"),
+        UserText("Weather?", "ann"),
         AssistantText("Let me look."),
         ToolCall("call_1", "get_weather", '{"city":"Paris"}'),
         ToolResult("call_1", "get_weather", "Sun"),
@@ -115,8 +116,52 @@ def test_a_refusal_is_what_the_assistant_said() -> None:
     assert items[:2] == (AssistantText("No."), AssistantText("No."))
 
 
-def test_tools_in_order_and_kinds_that_are_not_functions_left_out() -> None:
-    tools = [*TOOLS, {"type": "web_search"}, {"type": "custom", "custom": {"name": "patch"}}]
+@pytest.mark.parametrize(
+    ("name", "told"), [("ann", "ann"), ("a<|end|>b c", "a__end__b_c"), ("", ""), ("x" * 99, "x" * 64)]
+)
+def test_a_participants_name_can_not_break_a_header(name: str, told: str) -> None:
+    said = generation(messages=[{"role": "user", "content": "Hi", "name": name}]).conversation.items
+    assert said == (UserText("Hi", told),)
+
+
+PATCH: dict[str, Any] = {"type": "custom", "custom": {"name": "patch", "description": "Change files."}}
+NUMBER: dict[str, Any] = {"type": "grammar", "grammar": {"syntax": "regex", "definition": "[0-9]+"}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "freeform"),
+    [(None, Freeform()), ({"type": "text"}, Freeform()), (NUMBER, Freeform("regex", "[0-9]+"))],
+)
+def test_custom_tools_take_plain_text(wanted: Any, freeform: Freeform) -> None:
+    tool = {**PATCH, "custom": {**PATCH["custom"], "format": wanted}}
+    assert generation(tools=[tool]).conversation.tools == (Tool("patch", "Change files.", freeform=freeform),)
+
+
+def test_calls_of_custom_tools_are_told_with_their_input() -> None:
+    made = {"id": "call_1", "type": "custom", "custom": {"name": "patch", "input": "*** Begin"}}
+    answered = {"role": "tool", "tool_call_id": "call_1", "content": "Done"}
+    items = generation(messages=[*HELLO, {"role": "assistant", "tool_calls": [made]}, answered]).conversation.items
+    assert items[1:] == (ToolCall("call_1", "patch", "*** Begin"), ToolResult("call_1", "patch", "Done"))
+
+
+def test_media_in_a_tools_result_are_passed_over() -> None:
+    parts = [{"type": "text", "text": "Seen:"}, {"type": "image_url", "image_url": {"url": "data:,"}}, {"type": "new"}]
+    messages = [*HELLO, {"role": "assistant", "tool_calls": [call()]}]
+    items = generation(messages=[*messages, {"role": "tool", "tool_call_id": "call_1", "content": parts}])
+    left_out = "[images left out: this model reads text only]\n[a part left out: this model reads text only]"
+    assert items.conversation.items[-1] == ToolResult("call_1", "get_weather", f"Seen:\n{left_out}")
+
+
+@pytest.mark.parametrize(("wish", "told"), [("low", "briefly"), ("medium", None), ("high", "at length")])
+def test_verbosity_is_told_after_the_callers_own_instructions(wish: str, told: str | None) -> None:
+    messages = [{"role": "system", "content": "Be kind."}, *HELLO]
+    items = generation(messages=messages, verbosity=wish).conversation.items
+    assert items[0] == Instructions("Be kind.")
+    assert [told in item.text for item in items[1:-1] if isinstance(item, Instructions) and told] == [True] * bool(told)
+
+
+def test_tools_in_order_and_kinds_that_nobody_can_run_left_out() -> None:
+    tools = [*TOOLS, {"type": "web_search"}, {"type": "mcp", "server_label": "files"}]
     assert generation(tools=tools).conversation.tools == (
         Tool("get_weather", "Weather now", {"type": "object"}),
         Tool("clock"),
@@ -137,6 +182,14 @@ NAMED_CLOCK = {"type": "function", "function": {"name": "clock"}}
         (NAMED_CLOCK, ToolChoice("required", CLOCK_ALONE)),
         (
             {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [NAMED_CLOCK]}},
+            ToolChoice("auto", CLOCK_ALONE),
+        ),
+        ({"type": "custom", "custom": {"name": "clock"}}, ToolChoice("required", CLOCK_ALONE)),
+        (
+            {
+                "type": "allowed_tools",
+                "allowed_tools": {"mode": "auto", "tools": [{"type": "custom", "custom": {"name": "clock"}}]},
+            },
             ToolChoice("auto", CLOCK_ALONE),
         ),
         (
@@ -334,7 +387,19 @@ LONG_NAME = "x" * 129
         ({"messages": [{"role": "function", "content": "1"}]}, "messages[0].name"),
         ({"messages": [{"role": "function", "name": "a b", "content": "1"}]}, "messages[0].name"),
         ({"messages": [{"role": "assistant", "tool_calls": [call("a b")]}]}, "messages[0].tool_calls[0].function.name"),
-        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "messages[0].tool_calls[0].function"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "messages[0].tool_calls[0]"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{**call(), "type": "custom"}]}]},
+            "messages[0].tool_calls[0]",
+        ),
+        ({"tools": [{"type": "custom"}]}, "tools[0]"),
+        ({"tools": [{"type": "custom", "custom": {"name": "a b"}}]}, "tools[0].custom.name"),
+        (
+            {"tools": [{"type": "custom", "custom": {"name": "a", "format": {"type": "grammar"}}}]},
+            "tools[0].custom.format",
+        ),
+        ({"tools": TOOLS, "tool_choice": {"type": "custom"}}, "tool_choice"),
+        ({"verbosity": "chatty"}, "verbosity"),
         (
             {
                 "messages": [
@@ -394,7 +459,7 @@ LONG_NAME = "x" * 129
         ({"max_tokens": 2**31}, "max_tokens"),
         ({"max_completion_tokens": 0}, "max_completion_tokens"),
         ({"n": 0}, "n"),
-        ({"n": 5}, "n"),
+        ({"n": 129}, "n"),
         ({"stream": "yes"}, "stream"),
         ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
         ({"reasoning_effort": "hard"}, "reasoning_effort"),
@@ -424,7 +489,9 @@ def test_fields_that_do_not_matter_here_are_ignored() -> None:
             ignore_eos=True,
             stream_options={"include_usage": True, "continuous_usage_stats": True},
             prompt_cache_key="k",
-            verbosity="low",
+            verbosity="medium",
+            moderation={"model": "omni-moderation-latest"},
+            audio={"format": "mp3", "voice": "alloy"},
             safety_identifier="s",
             web_search_options={},
             chat_template_kwargs={"enable_thinking": False},

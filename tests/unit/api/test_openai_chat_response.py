@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from llm_server.api.http import JSON
-from llm_server.api.openai_chat.response import LOWEST_LOGPROB, ChunkWriter, Envelope, completion
+from llm_server.api.openai_chat.response import LOWEST_LOGPROB, PADDED_TO, ChunkWriter, Envelope, completion
 from llm_server.events import (
     Alternative,
     BlockDelta,
@@ -261,3 +262,30 @@ def test_a_call_that_was_cut_off_is_none() -> None:
     (choice,) = completion(Envelope("m", "fp"), [fold(cut)])["choices"]
     assert "tool_calls" not in choice["message"]
     assert choice["finish_reason"] == "length"
+
+
+PATCH_CALL = (
+    BlockStart(2, "tool_call", call_id="call_1", tool_name="patch"),
+    BlockDelta(2, "*** Begin"),
+    BlockDelta(2, " Patch"),
+    BlockStop(2, 5),
+)
+
+
+def test_a_call_of_a_custom_tool_has_its_input() -> None:
+    events = (*REASONING, *PATCH_CALL, *CALL, Finish("tool_calls", USAGE))
+    envelope = Envelope("m", "fp", custom=frozenset({"patch"}))
+    (whole,) = completion(envelope, [fold(events)])["choices"]
+    patch, call = whole["message"]["tool_calls"]
+    assert patch == {"id": "call_1", "type": "custom", "custom": {"name": "patch", "input": "*** Begin Patch"}}
+    assert call["type"] == "function"
+    streamed = folded(chunks(events, envelope))["message"]["tool_calls"][0]
+    assert streamed == patch
+
+
+def test_every_chunk_is_padded_to_a_common_size_if_asked_to() -> None:
+    envelope = Envelope("m", "fp", include_usage=True, obfuscate=True)
+    sent = chunks(ANSWERS["text"], envelope)
+    assert {len(msgspec.json.encode(chunk)) % PADDED_TO for chunk in sent} == {0}
+    assert len({chunk["obfuscation"] for chunk in sent if chunk["obfuscation"]}) > 1
+    assert all("obfuscation" not in chunk for chunk in chunks(ANSWERS["text"], Envelope("m", "fp")))

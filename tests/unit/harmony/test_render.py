@@ -235,3 +235,10 @@ def test_a_deferred_tool_is_declared_where_it_is_offered_and_nothing_before_that
     assert after.tokens[: len(before.tokens) - 2] == before.tokens[:-2]
     assert decoded.index("Found.") < decoded.index("type web_fetch = () => any;")
     assert decoded.count("web_fetch") == 1
+
+
+def test_a_participant_has_its_name_in_the_header_as_the_library_writes_it() -> None:
+    author = reference.Author.new(reference.Role.USER, "ann")
+    message = harmony_encoding().render(reference.Message.from_author_and_content(author, "Hello"))
+    rendered = render(Conversation((UserText("Hello", "ann"),)))
+    assert list(rendered.tokens[rendered.parts[-2].start : rendered.parts[-1].start]) == list(message)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from llm_server.api.openai_chat import schema as wire
-from llm_server.api.openai_chat.schema import ChatRequest, Function, Message, Part, ResponseFormat, is_name
+from llm_server.api.openai_chat.schema import (
+    ChatRequest,
+    CustomFormat,
+    Function,
+    Message,
+    Part,
+    ResponseFormat,
+    is_name,
+)
 from llm_server.api.reasoning import reasoning_effort
 from llm_server.api.structured import response_format
+from llm_server.api.verbosity import VERBOSITY
 from llm_server.conversation import (
     AssistantText,
     Conversation,
+    Freeform,
     GenerationRequest,
     Instructions,
     Item,
@@ -77,6 +88,11 @@ def calls_functions(request: ChatRequest) -> bool:
     return bool(request.functions) and not request.tools
 
 
+def custom_tools(request: ChatRequest) -> frozenset[str]:
+    """The names of the tools whose input is plain text."""
+    return frozenset(tool.name for tool in _declared(request) if tool.freeform)
+
+
 def _nth(first: GenerationRequest, index: int) -> GenerationRequest:
     seed = first.sampling.seed
     if seed is None:
@@ -102,25 +118,24 @@ def _sampling(request: ChatRequest) -> Sampling:
 
 def _items(request: ChatRequest) -> tuple[Item, ...]:
     items = list(_conversation(request.messages))
-    if asked := _format(request.response_format):
-        leading = next((at for at, item in enumerate(items) if not isinstance(item, Instructions)), len(items))
-        items.insert(leading, Instructions(asked))
-    return tuple(items)
+    wishes = (VERBOSITY[request.verbosity] if request.verbosity else "", _format(request.response_format))
+    leading = next((at for at, item in enumerate(items) if not isinstance(item, Instructions)), len(items))
+    return (*items[:leading], *(Instructions(wish) for wish in wishes if wish), *items[leading:])
 
 
 def _conversation(messages: Sequence[Message]) -> Iterator[Item]:
     called: dict[str, str] = {}
     for number, message in enumerate(messages):
         place = f"messages[{number}]"
-        text = _text(message.content or [], f"{place}.content")
+        text = _text(message.content or [], f"{place}.content", lenient=message.role in ("tool", "function"))
         match message.role:
             case "system" | "developer":
                 yield Instructions(text)
             case "user":
-                yield UserText(text)
+                yield UserText(text, _plain_name(message.name))
             case "assistant":
                 yield from _assistant(message, text)
-                called |= {call.id: call.function.name for call in message.tool_calls or ()}
+                called |= {call.id: call.name for call in message.tool_calls or ()}
             case "tool":
                 call_id = message.tool_call_id or ""
                 yield ToolResult(call_id, _called(called.get(call_id, message.name), f"{place}.tool_call_id"), text)
@@ -133,7 +148,7 @@ def _assistant(message: Message, text: str) -> Iterator[Item]:
     if said:
         yield AssistantText(said)
     for call in message.tool_calls or ():
-        yield ToolCall(call.id, call.function.name, call.function.arguments)
+        yield ToolCall(call.id, call.name, call.arguments)
     if message.function_call:
         yield ToolCall("", message.function_call.name, message.function_call.arguments)
 
@@ -144,13 +159,21 @@ def _called(name: str | None, place: str) -> str:
     return name
 
 
-def _text(parts: Sequence[Part], place: str) -> str:
-    return "\n".join(_part(part, f"{place}[{number}]") for number, part in enumerate(parts))
+def _plain_name(name: str | None) -> str:
+    """A participant's name, fit for a message's header."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name or "")[:64]
 
 
-def _part(part: Part, place: str) -> str:
+def _text(parts: Sequence[Part], place: str, *, lenient: bool) -> str:
+    return "\n".join(_part(part, f"{place}[{number}]", lenient) for number, part in enumerate(parts))
+
+
+def _part(part: Part, place: str, lenient: bool) -> str:
+    """Unlike what the user sends, media in a tool's result are not refused: that would end an agent's session."""
     if part.type == "refusal":
         return part.refusal or ""
+    if part.type not in _TEXT and lenient:
+        return f"[{_MEDIA.get(part.type, 'a part')} left out: this model reads text only]"
     if part.type not in _TEXT:
         kind = _MEDIA.get(part.type, "parts of this type")
         raise BadRequest(f"'{place}': this is a text model, it can not take {kind}.", param=place)
@@ -162,15 +185,16 @@ def _part(part: Part, place: str) -> str:
 def _tools(request: ChatRequest) -> tuple[Tool, ...]:
     """The tools that the model is told of: none when it may call none."""
     choice, _ = _chosen(request)
-    return () if choice and choice.type == "none" else tuple(_tool(function) for function in _declared(request))
+    return () if choice and choice.type == "none" else tuple(_declared(request))
 
 
 def _tool_choice(request: ChatRequest) -> ToolChoice:
     choice, field = _chosen(request)
     names = _allowed(choice)
-    if names is not None and not names <= {function.name for function in _declared(request)}:
+    declared = {tool.name for tool in _declared(request)}
+    if names is not None and not names <= declared:
         raise BadRequest(f"'{field}' names a tool that is not declared.", param=field)
-    if choice and choice.type == "required" and not _declared(request):
+    if choice and choice.type == "required" and not declared:
         raise BadRequest(f"'{field}' requires a call, and no tool is declared.", param=field)
     return ToolChoice(_mode(choice), names, parallel=request.parallel_tool_calls is not False)
 
@@ -184,7 +208,7 @@ def _chosen(request: ChatRequest) -> tuple[wire.ToolChoice | None, str]:
 
 def _mode(choice: wire.ToolChoice | None) -> ToolMode:
     match choice:
-        case wire.ToolChoice(type="required" | "function"):
+        case wire.ToolChoice(type="required" | "function" | "custom"):
             return "required"
         case wire.ToolChoice(type="allowed_tools", allowed_tools=subset) if subset and subset.mode == "required":
             return "required"
@@ -193,23 +217,33 @@ def _mode(choice: wire.ToolChoice | None) -> ToolMode:
     return "auto"
 
 
-def _declared(request: ChatRequest) -> list[Function]:
+def _declared(request: ChatRequest) -> Iterator[Tool]:
     if calls_functions(request):
-        return request.functions or []
-    return [tool.function for tool in request.tools or () if tool.type == "function" and tool.function]
+        yield from map(_function, request.functions or ())
+    for tool in request.tools or ():
+        match tool:
+            case wire.Tool(type="function", function=function) if function:
+                yield _function(function)
+            case wire.Tool(type="custom", custom=custom) if custom:
+                yield Tool(custom.name, custom.description or "", freeform=_freeform(custom.format))
 
 
 def _allowed(choice: wire.ToolChoice | None) -> frozenset[str] | None:
     match choice:
-        case wire.ToolChoice(type="function", function=named) if named:
-            return frozenset({named.name})
+        case wire.ToolChoice(type="function" | "custom", name=str(name)):
+            return frozenset({name})
         case wire.ToolChoice(type="allowed_tools", allowed_tools=subset) if subset:
-            return frozenset(tool.function.name for tool in subset.tools if tool.function)
+            return frozenset(tool.name for tool in subset.tools if tool.name)
     return None
 
 
-def _tool(function: Function) -> Tool:
+def _function(function: Function) -> Tool:
     return Tool(function.name, function.description or "", function.parameters, strict=bool(function.strict))
+
+
+def _freeform(wanted: CustomFormat | None) -> Freeform:
+    grammar = wanted.grammar if wanted and wanted.type == "grammar" else None
+    return Freeform(grammar.syntax, grammar.definition) if grammar else Freeform()
 
 
 def _answer_schema(asked: ResponseFormat | None) -> Mapping[str, Any] | None:

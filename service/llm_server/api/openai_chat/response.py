@@ -12,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, assert_never
 
+import msgspec
+
 from llm_server.api.http import JSON
 from llm_server.events import (
     Alternative,
-    Block,
     BlockDelta,
     BlockStart,
     BlockStop,
@@ -32,6 +33,9 @@ BREAK: Final = "\n\n"
 LOWEST_LOGPROB: Final = -9999.0
 """What OpenAI sends for a token that can not occur. JSON has no infinity."""
 
+PADDED_TO: Final = 64
+"""Bytes: chunks of one token, and those of a few, are as long as each other."""
+
 _FINISH: Final = {"stop": "stop", "stop_sequence": "stop", "length": "length", "tool_calls": "tool_calls"}
 
 Chunks: TypeAlias = list[JSON]
@@ -41,13 +45,16 @@ Chunks: TypeAlias = list[JSON]
 class Envelope:
     """What all chunks of an answer share. `model` is the name that was asked for.
 
-    `functions` answers with the deprecated `function_call` in place of `tool_calls`.
+    `functions` answers with the deprecated `function_call` in place of `tool_calls`; `custom` names the tools whose
+    input is plain text. `obfuscate` pads every chunk, so that its size tells less of what is in it.
     """
 
     model: str
     fingerprint: str
     functions: bool = False
+    custom: frozenset[str] = frozenset()
     include_usage: bool = False
+    obfuscate: bool = False
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(16)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -61,6 +68,18 @@ class Envelope:
             "system_fingerprint": self.fingerprint,
             "choices": choices,
         }
+
+    def call(self, name: str, call_id: str, arguments: str) -> JSON:
+        if name in self.custom:
+            return {"id": call_id, "type": "custom", "custom": {"name": name, "input": arguments}}
+        return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+    def padded(self, chunk: JSON) -> JSON:
+        """The chunk with as much of `obfuscation` as makes its size a multiple of `PADDED_TO` bytes."""
+        if not self.obfuscate:
+            return chunk
+        missing = -len(msgspec.json.encode({**chunk, "obfuscation": ""})) % PADDED_TO
+        return {**chunk, "obfuscation": secrets.token_hex(PADDED_TO // 2)[:missing]}
 
     def finish_reason(self, finish: Finish) -> str:
         reason = _FINISH[finish.reason]
@@ -93,11 +112,11 @@ class ChunkWriter:
         if not self._envelope.include_usage:
             return []
         total = usage([choice.usage for choice in self._choices])
-        return [{**self._envelope.wrap("chat.completion.chunk", []), "usage": total}]
+        return [self._envelope.padded({**self._envelope.wrap("chat.completion.chunk", []), "usage": total})]
 
     def _chunk(self, choice: JSON) -> JSON:
         chunk = self._envelope.wrap("chat.completion.chunk", [choice])
-        return {**chunk, "usage": None} if self._envelope.include_usage else chunk
+        return self._envelope.padded({**chunk, "usage": None} if self._envelope.include_usage else chunk)
 
 
 class _Choice:
@@ -138,15 +157,16 @@ class _Choice:
         return {"index": self._index, "delta": delta, "logprobs": _logprobs(logprobs), "finish_reason": None}
 
     def _call_starts(self, block: BlockStart) -> JSON:
-        function = {"name": block.tool_name, "arguments": ""}
+        call = self._envelope.call(block.tool_name, block.call_id, "")
         if self._envelope.functions:
-            return {"function_call": function}
-        call = {"index": self._calls - 1, "id": block.call_id, "type": "function", "function": function}
-        return {"tool_calls": [call]}
+            return {"function_call": call["function"]}
+        return {"tool_calls": [{"index": self._calls - 1, **call}]}
 
     def _call_goes_on(self, arguments: str) -> JSON:
         if self._envelope.functions:
             return {"function_call": {"arguments": arguments}}
+        if self._block.tool_name in self._envelope.custom:
+            return {"tool_calls": [{"index": self._calls - 1, "custom": {"input": arguments}}]}
         return {"tool_calls": [{"index": self._calls - 1, "function": {"arguments": arguments}}]}
 
 
@@ -185,20 +205,10 @@ def _message(envelope: Envelope, answer: Completion) -> JSON:
     if calls and not content:
         message["content"] = None
     if calls and envelope.functions:
-        message["function_call"] = _function(calls[0])
+        message["function_call"] = envelope.call(calls[0].tool_name, "", calls[0].text)["function"]
     elif calls:
-        message["tool_calls"] = [
-            {"id": call.call_id, "type": "function", "function": _function(call)} for call in calls
-        ]
+        message["tool_calls"] = [envelope.call(call.tool_name, call.call_id, call.text) for call in calls]
     return message
-
-
-def _tool_call(call: Block) -> JSON:
-    return {"id": call.call_id, "type": "function", "function": _function(call)}
-
-
-def _function(call: Block) -> JSON:
-    return {"name": call.tool_name, "arguments": call.text}
 
 
 def _logprobs(logprobs: Iterable[TokenLogprob]) -> JSON | None:

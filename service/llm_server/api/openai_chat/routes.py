@@ -12,7 +12,7 @@ from starlette.responses import Response
 from llm_server.api.body import json_body
 from llm_server.api.http import EventStream, json_response, server_sent_event, while_connected
 from llm_server.api.openai_chat.choices import Choices
-from llm_server.api.openai_chat.request import calls_functions, to_generations
+from llm_server.api.openai_chat.request import calls_functions, custom_tools, to_generations
 from llm_server.api.openai_chat.response import ChunkWriter, Envelope, completion
 from llm_server.api.openai_chat.schema import ChatRequest
 from llm_server.api.services import ServicesDep
@@ -33,7 +33,9 @@ async def create_chat_completion(
         models.require(body.model).name,
         models.fingerprint,
         functions=calls_functions(body),
+        custom=custom_tools(body),
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
+        obfuscate=bool(body.stream_options and body.stream_options.include_obfuscation),
     )
     requests = to_generations(body)
     choices = await Choices.start(services.generator, requests)

@@ -11,9 +11,12 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from llm_server.api.verbosity import Verbosity
+
 MAX_MESSAGES: Final = 4096
 MAX_TOOLS: Final = 256
 MAX_BIASES: Final = 1024
+MAX_CHOICES: Final = 128
 
 _NAME: Final = re.compile(r"\S{1,128}")
 _TOKEN: Final = re.compile(r"[0-9]{1,6}")
@@ -90,16 +93,43 @@ class Function(Wire):
     strict: bool | None = None
 
 
+class Grammar(Wire):
+    syntax: Literal["lark", "regex"]
+    definition: Annotated[str, Field(min_length=1)]
+
+
+class CustomFormat(Wire):
+    """What a custom tool's input looks like: any text, or what a grammar describes."""
+
+    type: Literal["text", "grammar"]
+    grammar: Grammar | None = None
+
+    @model_validator(mode="after")
+    def _has_grammar(self) -> CustomFormat:
+        if self.type == "grammar" and self.grammar is None:
+            raise ValueError("Input should have a 'grammar'")
+        return self
+
+
+class Custom(Wire):
+    """A tool as it is declared whose input is plain text."""
+
+    name: Name
+    description: str | None = None
+    format: CustomFormat | None = None
+
+
 class Tool(Wire):
-    """Kinds other than `function` are ignored."""
+    """Kinds other than `function` and `custom` are ignored."""
 
     type: str
     function: Function | None = None
+    custom: Custom | None = None
 
     @model_validator(mode="after")
-    def _has_function(self) -> Tool:
-        if self.type == "function" and self.function is None:
-            raise ValueError("Input should have a 'function'")
+    def _has_definition(self) -> Tool:
+        if self.type in ("function", "custom") and getattr(self, self.type) is None:
+            raise ValueError(f"Input should have a '{self.type}'")
         return self
 
 
@@ -110,10 +140,33 @@ class FunctionCall(Wire):
     arguments: str
 
 
+class CustomCall(Wire):
+    """A call in the history whose input is plain text."""
+
+    name: Name
+    input: str
+
+
 class ToolCall(Wire):
     id: str
-    type: Literal["function"] = "function"
-    function: FunctionCall
+    type: Literal["function", "custom"] = "function"
+    function: FunctionCall | None = None
+    custom: CustomCall | None = None
+
+    @model_validator(mode="after")
+    def _says_what(self) -> ToolCall:
+        if getattr(self, self.type) is None:
+            raise ValueError(f"Input should have a '{self.type}'")
+        return self
+
+    @property
+    def name(self) -> str:
+        made = self.function or self.custom
+        return made.name if made else ""
+
+    @property
+    def arguments(self) -> str:
+        return self.function.arguments if self.function else self.custom.input if self.custom else ""
 
 
 class Message(Wire):
@@ -135,6 +188,12 @@ class NamedFunction(Wire):
 class NamedTool(Wire):
     type: str
     function: NamedFunction | None = None
+    custom: NamedFunction | None = None
+
+    @property
+    def name(self) -> str | None:
+        named = self.function or self.custom
+        return named.name if named else None
 
 
 class AllowedTools(Wire):
@@ -142,14 +201,13 @@ class AllowedTools(Wire):
     tools: list[NamedTool]
 
 
-class ToolChoice(Wire):
-    type: Literal["none", "auto", "required", "function", "allowed_tools"]
-    function: NamedFunction | None = None
+class ToolChoice(NamedTool):
+    type: Literal["none", "auto", "required", "function", "custom", "allowed_tools"]
     allowed_tools: AllowedTools | None = None
 
     @model_validator(mode="after")
     def _says_which(self) -> ToolChoice:
-        if self.type in ("function", "allowed_tools") and getattr(self, self.type) is None:
+        if self.type in ("function", "custom", "allowed_tools") and getattr(self, self.type) is None:
             raise ValueError(f"Input should have '{self.type}'")
         return self
 
@@ -173,6 +231,7 @@ class ResponseFormat(Wire):
 
 class StreamOptions(Wire):
     include_usage: bool | None = None
+    include_obfuscation: bool | None = None
 
 
 class Reasoning(Wire):
@@ -192,6 +251,7 @@ class ChatRequest(Wire):
 
     reasoning_effort: Effort | None = None
     reasoning: Reasoning | None = None
+    verbosity: Verbosity | None = None
 
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
@@ -208,7 +268,7 @@ class ChatRequest(Wire):
     stop: Annotated[Annotated[list[str], Field(max_length=16)] | None, BeforeValidator(_strings)] = None
     max_tokens: Annotated[int | None, Field(ge=1, lt=2**31)] = None
     max_completion_tokens: Annotated[int | None, Field(ge=1, lt=2**31)] = None
-    n: Annotated[int | None, Field(ge=1, le=4)] = None
+    n: Annotated[int | None, Field(ge=1, le=MAX_CHOICES)] = None
 
     stream: bool | None = None
     stream_options: StreamOptions | None = None

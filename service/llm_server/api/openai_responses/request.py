@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from llm_server.api.openai_responses.items import ToolsItem
 from llm_server.api.openai_responses.reader import History, Reader
-from llm_server.api.openai_responses.schema import PromptRequest, ResponseRequest, TextConfig, Verbosity
+from llm_server.api.openai_responses.schema import PromptRequest, ResponseRequest, TextConfig
 from llm_server.api.openai_responses.tools import Toolbox
 from llm_server.api.reasoning import reasoning_effort
 from llm_server.api.structured import response_format
+from llm_server.api.verbosity import VERBOSITY
 from llm_server.conversation import (
     Conversation,
     GenerationRequest,
@@ -30,13 +31,6 @@ SMALLEST_TOP_P: Final = 1e-6
 
 LOGPROBS: Final = "message.output_text.logprobs"
 ENCRYPTED: Final = "reasoning.encrypted_content"
-
-VERBOSITY: Final[Mapping[Verbosity, str]] = {
-    "low": "# Verbosity\n\nAnswer briefly, with what was asked for and no more.",
-    "medium": "",
-    "high": "# Verbosity\n\nAnswer at length, with details and explanations.",
-}
-"""What the model is told of the caller's wish. The medium is what it does by itself."""
 
 _SAMPLING: Final = {
     "temperature",

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from llm_server.api.verbosity import Verbosity
+
 MAX_ITEMS: Final = 8192
 MAX_TOOLS: Final = 512
 MAX_METADATA: Final = 16
@@ -22,7 +24,6 @@ LONGEST_ID: Final = 256
 _NAME: Final = re.compile(r"\S{1,128}")
 
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-Verbosity: TypeAlias = Literal["low", "medium", "high"]
 
 
 def is_name(name: str) -> bool:
