@@ -1,4 +1,4 @@
-"""The command line: `llm-server serve`, `llm-server explain`, `llm-server bench`.
+"""The command line: `llm-server serve`, `llm-server doctor`, `llm-server explain`, `llm-server bench`.
 
 Options are settings: each one overrides its `LLM_*` variable.
 Commands are imported when they run, so that `--help` answers at once.
@@ -34,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from llm_server.bench import main as bench
 
             return bench(words[1:])
+        case ["doctor"]:
+            from llm_server.doctor import main as doctor
+
+            return doctor(words[1:])
         case ["explain"]:
             from llm_server.explain import main as explain
 
@@ -68,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         serve.add_argument(
             option, dest=name, metavar="…", help=f"{Settings.model_fields[name].description} [{variable}]"
         )
+    commands.add_parser("doctor", help="say what stands in the way, and what to do about it", add_help=False)
     commands.add_parser("explain", help="say what recorded model output means", add_help=False)
     commands.add_parser("bench", help="measure it against a bare loop and mlx_lm.server", add_help=False)
     return parser

@@ -76,22 +76,23 @@ def fetch_model(repo: HubRepo, hub: Hub | None = None) -> Path:
         raise ModelError(f"{repo.repo_id} can not be downloaded: {_explain(error)}") from error
 
 
+def cached_model(repo: HubRepo, hub: Hub | None = None) -> Path | None:
+    """The folder of a repository's model if it is in the cache, perhaps damaged. No network is asked."""
+    try:
+        return Path(_snapshot(repo, hub or Hub(), local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
 def _fetch(repo: HubRepo, hub: Hub) -> Path:
     damaged: list[str] = []
-    if cached := _cached(repo, hub):
+    if cached := cached_model(repo, hub):
         try:
             return read_model_files(cached).folder
         except DamagedModel as error:
             logger.warning("%s; fetching it again", error)
             damaged = [name for name in error.files if (cached / name).exists()]
     return read_model_files(_download(repo, hub, damaged)).folder
-
-
-def _cached(repo: HubRepo, hub: Hub) -> Path | None:
-    try:
-        return Path(_snapshot(repo, hub, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
 
 
 def _download(repo: HubRepo, hub: Hub, damaged: list[str]) -> Path:
