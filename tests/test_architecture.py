@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "events": [],
     "errors": [],
     "stop_strings": ["events"],
+    "client_markers": ["conversation"],
     "settings": [],
     "response_store": [],
     "sealed_text": [],
@@ -29,12 +30,14 @@ MAY_IMPORT = {
         "errors",
         "events",
         "stop_strings",
+        "client_markers",
         "harmony",
         "observation",
         "engine.client",
         "engine.types",
     ],
     "api": [
+        "observation",
         "conversation",
         "errors",
         "events",
@@ -48,7 +51,15 @@ MAY_IMPORT = {
         "engine.types",
     ],
     "observation": ["conversation", "engine.types", "events"],
-    "observability": ["conversation", "errors", "events", "engine.types", "observation", "settings"],
+    "observability": [
+        "conversation",
+        "errors",
+        "events",
+        "engine.types",
+        "harmony.repairs",
+        "observation",
+        "settings",
+    ],
 }
 """What each part knows, besides itself. Wiring, processes and the supervisor are free."""
 

@@ -75,15 +75,28 @@ def engine_socket(state_dir: Path) -> Iterator[str]:
     Raises:
         SettingsError: the folder can not be made, or is not this user's.
     """
+    with _private_socket(state_dir, "engine") as path:
+        yield f"ipc://{path}"
+
+
+@contextmanager
+def metrics_socket(state_dir: Path) -> Iterator[str]:
+    """The path of a unix socket for the owner of the metrics, in the same folder. It raises the same, too."""
+    with _private_socket(state_dir, "metrics") as path:
+        yield path
+
+
+@contextmanager
+def _private_socket(state_dir: Path, name: str) -> Iterator[str]:
     folder = _private_folder(state_dir / "run")
     _remove_leftovers(folder)
-    path = folder / f"engine-{os.getpid()}-{secrets.token_hex(3)}.sock"
+    path = folder / f"{name}-{os.getpid()}-{secrets.token_hex(3)}.sock"
     if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
         with TemporaryDirectory(prefix="llm-server-", dir="/tmp") as short:
-            yield f"ipc://{short}/engine.sock"
+            yield f"{short}/{name}.sock"
         return
     try:
-        yield f"ipc://{path}"
+        yield str(path)
     finally:
         path.unlink(missing_ok=True)
 
@@ -103,7 +116,7 @@ def _private_folder(folder: Path) -> Path:
 
 def _remove_leftovers(folder: Path) -> None:
     """Sockets of processes that were killed: nobody else can remove them."""
-    for path in folder.glob("engine-*-*.sock"):
+    for path in folder.glob("*-*-*.sock"):
         pid = path.name.split("-")[1]
         if pid.isdecimal() and not _is_alive(int(pid)):
             path.unlink(missing_ok=True)

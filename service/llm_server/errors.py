@@ -97,6 +97,10 @@ class EngineUnavailable(ServerError):
     retryable = True
 
 
+class EngineStalled(EngineUnavailable):
+    """The engine is there and has said nothing for too long."""
+
+
 class RequestTimeout(ServerError):
     status = 504
     code = "timeout"

@@ -58,7 +58,7 @@ class ApiWorker(UvicornWorker):  # type: ignore[misc]
         "ws_max_size": _settings.max_body_bytes,
         "lifespan": "on",
         "server_header": False,
-        "access_log": _settings.log_level in ("debug", "info"),
+        "access_log": False,  # the application writes a line for each request itself, and of a stream when it has ended
     }
 
 
@@ -75,6 +75,6 @@ keepalive = _settings.keepalive_timeout
 timeout = 90
 # Streams end by themselves before this: the supervisor stops the engine after `shutdown_timeout`.
 graceful_timeout = int(_settings.shutdown_timeout) + 10
-logconfig_dict = logging_config(_settings.log_level, "api")
+logconfig_dict = logging_config(_settings.log_level, "api", _settings.log_format)
 control_socket_disable = True
 proc_name = "llm-server"

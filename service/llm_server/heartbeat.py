@@ -15,6 +15,10 @@ import zmq.asyncio
 from llm_server.engine.types import Hello, Status
 
 
+def _ignore(_: Status) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Heartbeat:
     """How long an engine that has loaded its model may be silent: `limit` waits of `tick` seconds.
@@ -26,8 +30,10 @@ class Heartbeat:
     tick: float = 1.0
     limit: int = 30
 
-    async def watch(self, address: str, on_ready: Callable[[Status], None]) -> None:
-        """Return once the engine is stuck. `on_ready` is called when it is ready, once.
+    async def watch(
+        self, address: str, on_ready: Callable[[Status], None], on_status: Callable[[Status], None] = _ignore
+    ) -> None:
+        """Return once the engine is stuck. `on_ready` is called when it is ready, once, `on_status` each time.
 
         While it loads it may be silent: a download or a first compilation takes as long as it takes.
         """
@@ -41,6 +47,7 @@ class Heartbeat:
                 if await socket.poll(int(self.tick * 1000)):
                     *_, status = msgspec.msgpack.decode(await socket.recv(), type=list[Status])
                     silent = 0
+                    on_status(status)
                     if status.state == "ready" and not is_ready:
                         is_ready = True
                         on_ready(status)

@@ -91,6 +91,14 @@ def choose_model(settings: Settings, machine: Machine) -> ModelChoice:
     return ModelChoice(source, settings.model_name or model_name(source), reason)
 
 
+def served_name(settings: Settings) -> str:
+    """The name that metrics and traces give to the model. One that can not be chosen is never served either."""
+    try:
+        return choose_model(settings, this_machine()).name
+    except ModelError:
+        return settings.model_name or "unknown"
+
+
 def model_name(source: ModelSource) -> str:
     """The name without what only tells builds apart: `mlx-community/gpt-oss-20b-MXFP4-Q8` is `gpt-oss-20b`."""
     match source:

@@ -9,6 +9,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,11 +26,17 @@ from llm_server.api.openai import OpenAI
 from llm_server.api.services import Services
 from llm_server.cli import main
 from llm_server.engine.client import Engine, EngineClient
+from llm_server.engine.types import Status
 from llm_server.harmony.encoding import harmony_encoding
+from llm_server.model_source import served_name
 from llm_server.observability.logging import configure_logging
+from llm_server.observability.metrics import Metrics
+from llm_server.observability.middleware import Observed
+from llm_server.observability.routes import Routes
+from llm_server.observability.telemetry import Telemetry, own_telemetry, worker_telemetry
 from llm_server.seal_key import read_seal_key
 from llm_server.settings import Settings, SettingsError, exit_on_error, load_settings
-from llm_server.supervisor import running_engine
+from llm_server.supervisor import owned, running_engine
 
 DIALECTS: tuple[Dialect, ...] = (anthropic.Anthropic(), OpenAI())
 ROUTERS = (system.router, openai_chat.router, openai_responses.router, anthropic.router)
@@ -44,33 +51,70 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         SettingsError: the API key or the key of seals can not be read.
     """
     seal_key = read_seal_key(settings)
+    observation = _Observation.of(settings, lambda: _status(app))
     app = FastAPI(
         title="llm-server",
         version=__version__,
         openapi_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(settings, engine, seal_key),
-        middleware=_layers(settings),
+        lifespan=_lifespan(settings, engine, seal_key, observation),
+        middleware=_layers(settings, observation.telemetry),
         exception_handlers={HTTPException: on_http_exception},
     )
     for router in ROUTERS:
         app.include_router(router)
     if engine is not None:
-        Services.on(engine, settings, seal_key).install(app)
+        _install(app, engine, settings, seal_key, observation.telemetry)
     return app
 
 
-def _layers(settings: Settings) -> list[Middleware]:
+@dataclass(frozen=True, slots=True)
+class _Observation:
+    """`metrics` is None in a worker whose supervisor has them."""
+
+    telemetry: Telemetry
+    metrics: Metrics | None
+
+    @classmethod
+    def of(cls, settings: Settings, status: Callable[[], Status | None]) -> _Observation:
+        model = served_name(settings)
+        routes = Routes([route for router in ROUTERS for route in router.routes])
+        if settings.metrics_address is not None:
+            return cls(worker_telemetry(model, settings.metrics_address, routes), None)
+        metrics = Metrics(model, "api")
+        return cls(own_telemetry(model, metrics, routes, status), metrics)
+
+
+def _install(app: FastAPI, engine: Engine, settings: Settings, seal_key: bytes, telemetry: Telemetry) -> Services:
+    services = Services.on(engine, settings, seal_key, telemetry.observe, telemetry.exposition)
+    services.install(app)
+    return services
+
+
+def _status(app: FastAPI) -> Status | None:
+    services: Services | None = getattr(app.state, "services", None)
+    return services.engine.status if services else None
+
+
+def _layers(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
     """Outermost first. Errors of the gate pass through CORS, so that a listed page can read why it was refused."""
     cors = Middleware(
         CORSMiddleware,
         allow_origin_regex=origin_pattern(settings.cors_origins).pattern,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["x-request-id", "request-id", "retry-after", "x-should-retry", "x-tools-left-out"],
+        expose_headers=[
+            "x-request-id",
+            "request-id",
+            "retry-after",
+            "x-should-retry",
+            "x-tools-left-out",
+            "server-timing",
+        ],
     )
     return [
         Middleware(RequestContext, dialects=DIALECTS),
+        Middleware(Observed, telemetry=telemetry),
         *([cors] if settings.cors_origins else []),
         Middleware(Failures),
         Middleware(Gate, checks=checks(settings)),
@@ -78,7 +122,7 @@ def _layers(settings: Settings) -> list[Middleware]:
 
 
 def _lifespan(
-    settings: Settings, engine: Engine | None, seal_key: bytes
+    settings: Settings, engine: Engine | None, seal_key: bytes, observation: _Observation
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -87,12 +131,26 @@ def _lifespan(
             if engine is None:
                 address = settings.engine_address
                 if address is None:
-                    address = await stack.enter_async_context(running_engine(settings))
+                    address = await _run_engine(settings, observation, stack)
                 client = await stack.enter_async_context(EngineClient(address))
-                Services.on(client, settings, seal_key).install(app)
+                _install(app, client, settings, seal_key, observation.telemetry)
+            services: Services = app.state.services
+            sealer = services.generator.memory.sealer
+            await stack.enter_async_context(observation.telemetry.running(lambda: sealer.rejected))
             yield
 
     return lifespan
+
+
+async def _run_engine(settings: Settings, observation: _Observation, stack: AsyncExitStack) -> str:
+    """An engine of this application's own, for as long as the stack is open. Returns its address."""
+    metrics = observation.metrics
+    if metrics is None:
+        return await stack.enter_async_context(running_engine(settings, metrics_address=settings.metrics_address))
+    metrics_address = await stack.enter_async_context(owned(settings, metrics))
+    return await stack.enter_async_context(
+        running_engine(settings, metrics=metrics.engine, metrics_address=metrics_address)
+    )
 
 
 def __getattr__(name: str) -> Any:
@@ -101,7 +159,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     try:
         settings = load_settings()
-        configure_logging(settings.log_level, "api")
+        configure_logging(settings.log_level, "api", settings.log_format)
         application = create_app(settings)
     except SettingsError as error:
         exit_on_error(error)

@@ -33,6 +33,8 @@ _LISTS: Final = ("model_aliases", "cors_origins", "allowed_hosts")
 Quantization = Literal["int4", "int8", "fp16", "none"]
 Device = Literal["auto", "gpu", "mps", "cpu"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+LogFormat = Literal["auto", "json", "pretty"]
+TracesProtocol = Literal["grpc", "http/protobuf"]
 
 
 class SettingsError(ValueError):
@@ -48,6 +50,18 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535, description="Port to listen on.")] = 42002
     workers: Annotated[int, Field(ge=1, le=64, description="API worker processes. They share one engine.")] = 1
     log_level: Annotated[LogLevel, Field(description="debug, info, warning, error or critical.")] = "info"
+    log_format: Annotated[
+        LogFormat, Field(description="pretty, json (one object per line) or auto: pretty on a terminal, else json.")
+    ] = "auto"
+    canary_interval: Annotated[
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="Seconds without a request after which one token is generated, to see that the model still"
+            " answers. 0: never.",
+        ),
+    ] = 30
     model_path: Annotated[
         str | None,
         Field(
@@ -160,6 +174,10 @@ class Settings(BaseSettings):
         str | None,
         Field(description="Socket of an engine that runs already. `llm-server serve` sets it for its API workers."),
     ] = None
+    metrics_address: Annotated[
+        str | None,
+        Field(description="Socket of the process that keeps the metrics. `llm-server serve` sets it for the others."),
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -173,7 +191,7 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("log_level", "device", "quantization", mode="before")
+    @field_validator("log_level", "log_format", "device", "quantization", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
@@ -250,6 +268,35 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError("\n".join(_lines(error))) from None
 
 
+def traces_protocol() -> TracesProtocol | None:
+    """How spans are exported, by OpenTelemetry's own variables; None if these name no collector.
+
+    Without a protocol, port 4318 means HTTP and any other one gRPC, as every collector has it.
+
+    Raises:
+        SettingsError: they name a protocol that is not spoken.
+    """
+    off = (
+        os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or _traces_variable("OTEL_TRACES_EXPORTER") == "none"
+    )
+    endpoint = _traces_variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    if off or not endpoint:
+        return None
+    match _traces_variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        case "grpc":
+            return "grpc"
+        case "http/protobuf":
+            return "http/protobuf"
+        case "":
+            return "http/protobuf" if ":4318" in endpoint else "grpc"
+        case other:
+            raise SettingsError(f"OTEL_EXPORTER_OTLP_PROTOCOL={other} is not spoken here: grpc or http/protobuf is")
+
+
+def service_name() -> str:
+    return os.environ.get("OTEL_SERVICE_NAME") or "llm-server"
+
+
 def env_example() -> str:
     """The text of `.env.example`: each setting with its description and default, commented out."""
     settings = [_example(name) for name in Settings.model_fields]
@@ -283,6 +330,10 @@ def _env_file() -> Mapping[str, Any]:
         return dotenv_values(".env")
     except UnicodeDecodeError:
         raise SettingsError(".env is no UTF-8 text file") from None
+
+
+def _traces_variable(*names: str) -> str:
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
 
 
 def _unknown(names: Iterable[str]) -> list[str]:

@@ -1,8 +1,9 @@
 """Keeps the server running: one engine process, gunicorn with its API workers, and an orderly end of both.
 
-Imports neither MLX nor FastAPI, so it has nothing to die of. Knows no request: of the engine it hears the heartbeat
-alone. `running_engine` is the one way to run an engine; the application's lifespan uses it, too, when there is no
-supervisor (`uvicorn llm_server.server:app --reload`).
+Imports neither MLX nor FastAPI, so it has nothing to die of. Keeps the metrics of all processes, and outlives them.
+Knows no request: of the engine it hears the heartbeat, and whether it generates. `running_engine` is the one way to
+run an engine; the application's lifespan uses it, too, when there is no supervisor (`uvicorn llm_server.server:app
+--reload`).
 """
 
 from __future__ import annotations
@@ -21,13 +22,18 @@ from functools import partial
 from pydantic import SecretStr
 
 from llm_server import __version__
-from llm_server.addresses import engine_socket, listen
+from llm_server.addresses import engine_socket, listen, metrics_socket
+from llm_server.canary import Canary
 from llm_server.child_process import Child, describe_exit, kill_children
 from llm_server.engine.types import Status
 from llm_server.heartbeat import Heartbeat
+from llm_server.model_source import served_name
+from llm_server.observability.engine_metrics import EndReason, EngineMetrics
 from llm_server.observability.logging import configure_logging
+from llm_server.observability.metrics import Metrics
+from llm_server.observability.owner import owned_metrics
 from llm_server.seal_key import read_seal_key
-from llm_server.settings import PREFIX, Settings
+from llm_server.settings import PREFIX, Settings, traces_protocol
 
 ENGINE_COMMAND = (sys.executable, "-P", "-m", "llm_server.engine.process")
 API_COMMAND = (
@@ -91,17 +97,28 @@ async def running_engine(
     command: Sequence[str] = ENGINE_COMMAND,
     backoff: Backoff | None = None,
     heartbeat: Heartbeat | None = None,
+    metrics: EngineMetrics | None = None,
+    metrics_address: str | None = None,
 ) -> AsyncIterator[str]:
     """Run an engine, start it again whenever it ends, and stop it when the context is left. Yields its address at once.
 
     `on_ready` is called after each start, when the model answers; `on_failure` with an exit code when no restart
-    can help, which by default ends this process with SIGTERM.
+    can help, which by default ends this process with SIGTERM. What is seen of the engine is counted in `metrics`; what
+    it says of itself goes to `metrics_address`.
 
     Raises:
         SettingsError: there is no place for the engine's socket.
     """
     with engine_socket(settings.state_dir) as address:
-        engine = _Engine(tuple(command), _variables(settings, address), address, heartbeat or Heartbeat(), on_ready)
+        engine = _Engine(
+            tuple(command),
+            _variables(settings, address, metrics_address),
+            address,
+            heartbeat or Heartbeat(),
+            Canary(settings.canary_interval),
+            on_ready,
+            metrics or EngineMetrics("unknown"),
+        )
         keeper = asyncio.create_task(_keep_engine(engine, backoff or Backoff(), on_failure))
         keeper.add_done_callback(partial(_end_on_error, on_failure))
         try:
@@ -111,38 +128,68 @@ async def running_engine(
             await asyncio.wait({keeper})
 
 
+@asynccontextmanager
+async def owned(settings: Settings, metrics: Metrics) -> AsyncIterator[str]:
+    """Let the server's processes fill these metrics, and ask for them. Yields the address for both.
+
+    Raises:
+        SettingsError: there is no place for the socket.
+    """
+    with metrics_socket(settings.state_dir) as address:
+        async with owned_metrics(address, metrics):
+            yield address
+
+
 @dataclass(frozen=True)
 class _Engine:
     command: Sequence[str]
     environment: Mapping[str, str]
     address: str
     heartbeat: Heartbeat
+    canary: Canary
     on_ready: Callable[[Status], None]
+    metrics: EngineMetrics
 
     async def run(self) -> int:
         """One engine process from start to end, whoever ends it. Returns its exit code; cancelled, it stops it."""
         process = await Child.start(self.command, self.environment)
         ended = asyncio.create_task(process.wait())
-        stuck = asyncio.create_task(self.heartbeat.watch(self.address, self.on_ready))
+        stuck = asyncio.create_task(self.heartbeat.watch(self.address, self.on_ready, self.metrics.hear))
+        mute = asyncio.create_task(self.canary.watch(self.address, self.metrics.canary))
         try:
-            await asyncio.wait({ended, stuck}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended, stuck, mute}, return_when=asyncio.FIRST_COMPLETED)
+            reason: EndReason | None = None
             if not ended.done():
-                stuck.result()
-                await self._kill_stuck(process)
-            return await ended
+                reason = "watchdog" if stuck.done() else "canary"
+                (stuck if stuck.done() else mute).result()
+                await self._kill_stuck(process, reason)
+            code = await ended
+            self.metrics.ended(reason or _end_reason(code))
+            return code
         finally:
             stuck.cancel()
-            await asyncio.wait({stuck})
+            mute.cancel()
+            await asyncio.wait({stuck, mute})
             await process.stop(_ENGINE_STOP_SECONDS)
 
-    async def _kill_stuck(self, process: Child) -> None:
+    async def _kill_stuck(self, process: Child, reason: EndReason) -> None:
         """SIGABRT makes Python's fault handler print where each thread hangs, without any values. SIGKILL follows."""
-        logger.error(
-            "the engine has not been heard of for %g s: it is killed", self.heartbeat.tick * self.heartbeat.limit
-        )
+        silence = f"has not been heard of for {self.heartbeat.tick * self.heartbeat.limit:g} s"
+        failing = f"has generated no token in {self.canary.limit} attempts"
+        logger.error("the engine %s: it is killed", silence if reason == "watchdog" else failing)
         process.send_signal(signal.SIGABRT)
         await asyncio.sleep(_STACK_DUMP_SECONDS)
         process.kill()
+
+
+def _end_reason(code: int) -> EndReason:
+    """SIGABRT is how Metal ends a process whose work on the GPU failed, SIGKILL how a system does that lacks memory."""
+    match -code:
+        case signal.SIGABRT:
+            return "abort"
+        case signal.SIGKILL:
+            return "killed"
+    return "crash"
 
 
 async def _keep_engine(engine: _Engine, backoff: Backoff, on_failure: Callable[[int], None]) -> None:
@@ -165,11 +212,12 @@ def _end_on_error(on_failure: Callable[[int], None], task: asyncio.Task[None]) -
         on_failure(1)
 
 
-def _variables(settings: Settings, engine_address: str) -> dict[str, str]:
+def _variables(settings: Settings, engine_address: str, metrics_address: str | None) -> dict[str, str]:
     """This process's environment, with the settings as they are here rather than as they were read."""
     others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     given = {PREFIX + name.upper(): _text(getattr(settings, name)) for name in settings.model_fields_set}
-    return {**others, **given, "PYTHONFAULTHANDLER": "1", PREFIX + "ENGINE_ADDRESS": engine_address}
+    addresses = {PREFIX + "ENGINE_ADDRESS": engine_address, PREFIX + "METRICS_ADDRESS": metrics_address or ""}
+    return {**others, **given, "PYTHONFAULTHANDLER": "1", **addresses}
 
 
 def _text(value: object) -> str:
@@ -205,23 +253,39 @@ class Supervisor:
                 open_listeners.enter_context(closing(each)) for each in listen(self._settings.host, self._settings.port)
             ]
             self._handle_signals()
-            async with running_engine(self._settings, on_ready=self._announce, on_failure=self._end) as address:
-                api = asyncio.create_task(self._keep_api(address, [listener.fileno() for listener in listeners]))
-                api.add_done_callback(partial(_end_on_error, self._end))
-                await self._ending.wait()
-                open_listeners.close()
-                await self._drain(api)
+            metrics = Metrics(served_name(self._settings), "supervisor")
+            async with owned(self._settings, metrics) as metrics_address:
+                await self._serve(
+                    open_listeners, [listener.fileno() for listener in listeners], metrics, metrics_address
+                )
+        return self._exit_code
+
+    async def _serve(
+        self, open_listeners: ExitStack, listeners: Sequence[int], metrics: Metrics, metrics_address: str
+    ) -> None:
+        async with running_engine(
+            self._settings,
+            on_ready=self._announce,
+            on_failure=self._end,
+            metrics=metrics.engine,
+            metrics_address=metrics_address,
+        ) as address:
+            variables = _variables(self._settings, address, metrics_address)
+            api = asyncio.create_task(self._keep_api(variables, listeners))
+            api.add_done_callback(partial(_end_on_error, self._end))
+            await self._ending.wait()
+            open_listeners.close()
+            await self._drain(api)
         # Without the engine, streams that have outlived their grace end with an error that their client can read.
         await asyncio.wait({api}, timeout=_API_STOP_SECONDS)
         kill_children()
         await asyncio.wait({api})
-        return self._exit_code
 
-    async def _keep_api(self, address: str, listeners: Sequence[int]) -> None:
+    async def _keep_api(self, variables: Mapping[str, str], listeners: Sequence[int]) -> None:
         binds = [word for number in listeners for word in ("--bind", f"fd://{number}")]
         backoff = Backoff(limit=_API_RESTARTS)
         while not self._ending.is_set():
-            self._api = await Child.start([*API_COMMAND, *binds], _variables(self._settings, address), listeners)
+            self._api = await Child.start([*API_COMMAND, *binds], variables, listeners)
             if self._ending.is_set():
                 self._api.send_signal(signal.SIGTERM)
             code = await self._api.wait()
@@ -281,7 +345,8 @@ def serve(settings: Settings) -> int:
     Raises:
         SettingsError: it can not be started like this: the address is taken, a key can not be read.
     """
-    configure_logging(settings.log_level, "supervisor")
+    configure_logging(settings.log_level, "supervisor", settings.log_format)
     settings.read_api_key()
     read_seal_key(settings)
+    traces_protocol()
     return asyncio.run(Supervisor(settings).run())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -13,7 +14,8 @@ import pytest
 from pydantic import BaseModel
 
 from llm_server.errors import EngineUnavailable
-from llm_server.observability.logging import AccessLines, JsonFormatter, ReadableFormatter, logging_config
+from llm_server.observability.logging import JsonFormatter, Lines, PrettyFormatter, logging_config
+from llm_server.settings import LogFormat
 
 SECRET = "the user's secret"
 
@@ -95,25 +97,36 @@ def test_exceptions_of_ours_and_of_the_system_keep_their_messages(stream: io.Str
     assert str(error) in json.loads(stream.getvalue())["exception"]
 
 
-def access_record(path: str) -> logging.LogRecord:
-    arguments = ("127.0.0.1:1", "GET", path, "1.1", 200)
-    return logging.LogRecord("uvicorn.access", logging.INFO, "", 0, '%s - "%s %s HTTP/%s" %d', arguments, None)
+def record(**extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("llm_server.supervisor", logging.INFO, "", 0, "ready in %d s", (3,), None)
+    vars(made).update(extra)
+    return made
 
 
-def test_probes_have_no_access_lines() -> None:
-    assert not AccessLines().filter(access_record("/livez"))
-    assert not AccessLines().filter(access_record("/metrics?name=x"))
+def test_a_pretty_line_names_level_and_process_and_ends_with_its_fields() -> None:
+    words = PrettyFormatter("supervisor").format(record(status=200)).split()
+    assert words[1:] == ["info", "supervisor", "ready", "in", "3", "s", "status=200"]
 
 
-def test_access_lines_have_no_query() -> None:
-    record = access_record(f"/v1/models?after={SECRET}")
-    assert AccessLines().filter(record)
-    assert record.getMessage() == '127.0.0.1:1 - "GET /v1/models HTTP/1.1" 200'
+class Full(io.StringIO):
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_readable_line_names_level_and_process() -> None:
-    record = logging.LogRecord("llm_server.supervisor", logging.INFO, "", 0, "ready in %d s", (3,), None)
-    assert ReadableFormatter("supervisor").format(record).split()[1:] == ["info", "supervisor", "ready", "in", "3", "s"]
+def closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("stream", [Full(), closed()])
+def test_a_line_that_can_not_be_written_costs_nothing_but_itself(
+    stream: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = Lines()
+    handler.setStream(stream)
+    handler.handle(record(prompt=SECRET))
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(("level", "lines"), [("debug", 3), ("info", 2), ("error", 0)])
@@ -133,6 +146,12 @@ logging.getLogger("httpcore").warning("heard")
     assert "theirs" not in messages
 
 
-@pytest.mark.parametrize(("readable", "form"), [(True, "readable"), (False, "json")])
-def test_the_form_follows_the_terminal(readable: bool, form: str) -> None:
-    assert logging_config("info", "api", readable=readable)["handlers"]["stderr"]["formatter"] == form
+@pytest.mark.parametrize(
+    ("wanted", "is_terminal", "form"),
+    [("auto", True, "pretty"), ("auto", False, "json"), ("pretty", False, "pretty"), ("json", True, "json")],
+)
+def test_the_form_follows_the_setting_and_the_terminal(
+    wanted: LogFormat, is_terminal: bool, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    assert logging_config("info", "api", wanted)["handlers"]["stderr"]["formatter"] == form

@@ -55,7 +55,7 @@ def observed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observed:
 @asynccontextmanager
 async def engine(behaviour: str, observed: Observed, *, silence: int = 600) -> AsyncIterator[None]:
     async with running_engine(
-        Settings(state_dir=observed.notes.parent / "state", model_aliases=("a-*", "b-*")),
+        Settings(state_dir=observed.notes.parent / "state", model_aliases=("a-*", "b-*"), canary_interval=0),
         on_ready=observed.ready.put_nowait,
         on_failure=observed.failures.put_nowait,
         command=[sys.executable, str(STAND_IN), behaviour],

@@ -27,7 +27,10 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class RequestContext:
-    """The outermost layer: `scope["state"]` gets `request_id` and `dialect`, the response both request-id headers."""
+    """The outermost layer: `scope["state"]` gets `request_id` and `dialect`, the response both request-id headers.
+
+    A failure before the first byte leaves its `error_code` there, too, for who observes requests.
+    """
 
     def __init__(self, app: ASGIApp, dialects: Sequence[Dialect]) -> None:
         self._app = app
@@ -88,6 +91,7 @@ class Failures:
 def failure_response(scope: Scope, error: ServerError) -> Response:
     """The error in the words of the called API, with what tells official clients whether to try again."""
     dialect = request_dialect(scope)
+    scope["state"]["error_code"] = error.code
     headers = {"x-should-retry": "true" if error.retryable else "false"}
     if error.retryable:
         headers["retry-after"] = str(math.ceil(error.retry_after or 1))

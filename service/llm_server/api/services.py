@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Annotated, cast
+from typing import Annotated, TypeAlias, cast
 
 from fastapi import Depends
 from starlette.applications import Starlette
@@ -14,9 +15,13 @@ from llm_server.api.models import ModelNames
 from llm_server.engine.client import Engine
 from llm_server.generation import Generator
 from llm_server.harmony.recordings import Recordings
+from llm_server.observation import Observer
 from llm_server.response_store import FILE_NAME, Limits, ResponseStore
 from llm_server.sealed_text import TextSealer
 from llm_server.settings import Settings
+
+Exposition: TypeAlias = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""All metrics as text and its content type, for an `Accept` header. Raises OSError if nobody can be asked."""
 
 
 @dataclass(slots=True)
@@ -29,12 +34,15 @@ class Services:
     models: ModelNames
     responses: ResponseStore
     sealed_text: TextSealer
+    exposition: Exposition
     started: float = field(default_factory=time.monotonic)
     engine_seen: bool = False
 
     @classmethod
-    def on(cls, engine: Engine, settings: Settings, seal_key: bytes) -> Services:
-        """The services that stand on this engine."""
+    def on(
+        cls, engine: Engine, settings: Settings, seal_key: bytes, observe: Observer, exposition: Exposition
+    ) -> Services:
+        """The services that stand on this engine, and who observes them."""
         return cls(
             settings,
             engine,
@@ -45,10 +53,12 @@ class Services:
                 guard=settings.harmony_guard == "on",
                 recordings=Recordings(settings.record) if settings.record else None,
                 keep_markers=settings.client_markers == "keep",
+                observe=observe,
             ),
             ModelNames(engine, settings.model_name, settings.model_aliases),
             ResponseStore(settings.state_dir / FILE_NAME, _limits(settings)),
             TextSealer(seal_key),
+            exposition,
         )
 
     def install(self, app: Starlette) -> None:

@@ -41,6 +41,16 @@ async def health(services: ServicesDep) -> Response:
     return json_response(body, 200 if body["status"] == "ok" else 503)
 
 
+@router.api_route("/metrics", methods=_READ)
+async def metrics(request: Request, services: ServicesDep) -> Response:
+    """For Prometheus, in its text format or OpenMetrics, also while the engine is dead."""
+    try:
+        body, content_type = await services.exposition(request.headers.get("accept", ""))
+    except OSError:
+        return json_response({"status": "the metrics can not be had now"}, 503, {"retry-after": "1"})
+    return Response(body, headers={"content-type": content_type, "cache-control": "no-store"})
+
+
 @router.api_route("/v1/models", methods=_READ)
 async def list_models(request: Request, models: ModelNamesDep) -> Response:
     return json_response(request_dialect(request.scope).models(models.listed()))

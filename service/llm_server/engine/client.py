@@ -32,7 +32,7 @@ from llm_server.engine.types import (
     ToEngine,
     Tokens,
 )
-from llm_server.errors import ContextTooLong, EngineUnavailable, Overloaded, ServerError
+from llm_server.errors import ContextTooLong, EngineStalled, EngineUnavailable, Overloaded, ServerError
 
 logger = logging.getLogger(__name__)
 
@@ -223,13 +223,13 @@ class EngineClient:
         self._status = status
         self._announce()
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: str, failure: type[EngineUnavailable] = EngineUnavailable) -> None:
         """No engine is to run what was submitted so far, be it stuck, or started later and handed what was kept."""
         self._status = None
         self._announce()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
-            stream.put(_unavailable(reason))
+            stream.put(_unavailable(reason, failure))
             self._send(Abort(stream.request_id))
 
     def _announce(self) -> None:
@@ -242,7 +242,7 @@ class EngineClient:
         self._receive()
         if self._status is not None and self._loop.time() - self._heard > self._stall_seconds:
             logger.error("the engine has said nothing for %.0f s", self._loop.time() - self._heard)
-            self._lose("The engine does not answer.")
+            self._lose("The engine does not answer.", EngineStalled)
 
 
 class _Stream:
@@ -285,5 +285,5 @@ class _Stream:
         return await self._messages.get()
 
 
-def _unavailable(reason: str) -> EngineUnavailable:
-    return EngineUnavailable(reason, retry_after=_RETRY_AFTER_SECONDS)
+def _unavailable(reason: str, failure: type[EngineUnavailable] = EngineUnavailable) -> EngineUnavailable:
+    return failure(reason, retry_after=_RETRY_AFTER_SECONDS)

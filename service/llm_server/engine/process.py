@@ -20,13 +20,17 @@ from typing import Final, NoReturn, Protocol, TypeAlias
 import zmq
 
 from llm_server.child_process import end_with_parent
+from llm_server.engine.blas import use_openblas
 from llm_server.engine.channel import Clients
 from llm_server.engine.decoder import Decoder
 from llm_server.engine.loop import Key, Loop
 from llm_server.engine.scheduler import Scheduler
 from llm_server.engine.types import Abort, Hello, ModelInfo, Refused, Status, Submit
 from llm_server.harmony.encoding import VOCABULARY_SIZE
+from llm_server.observability.engine_reports import EngineReports
 from llm_server.observability.logging import configure_logging
+from llm_server.observability.records import Introduction
+from llm_server.observability.sender import Sender
 from llm_server.settings import Settings, SettingsError, exit_on_error, load_settings
 
 EXIT_CANNOT_LOAD: Final = 78
@@ -51,7 +55,7 @@ def main(load: Load | None = None) -> None:
         settings = load_settings()
     except SettingsError as error:
         exit_on_error(error)
-    configure_logging(settings.log_level, "engine")
+    configure_logging(settings.log_level, "engine", settings.log_format)
     serve(settings, load or load_batch)
 
 
@@ -64,10 +68,16 @@ def serve(settings: Settings, load: Load) -> None:
             decoder, model = load(settings)
             decoder.warm_up()
         scheduler = Scheduler[Key](max_running=settings.max_concurrency, max_waiting=settings.max_queue)
-        loop = Loop(decoder, clients, scheduler, incarnation=incarnation, model=model)
+        reports = _reports(settings.metrics_address)
+        loop = Loop(decoder, clients, scheduler, incarnation=incarnation, model=model, observer=reports)
         signal.signal(signal.SIGTERM, lambda _, __: loop.drain(settings.shutdown_timeout))
         logger.info("ready: %s on %s", model.name, model.device)
         loop.run()
+
+
+def _reports(metrics_address: str | None) -> EngineReports | None:
+    """Who tells the owner of the metrics about this engine, if there is one."""
+    return EngineReports(Sender(metrics_address, Introduction("engine"))) if metrics_address else None
 
 
 def load_batch(settings: Settings) -> tuple[WarmDecoder, ModelInfo]:
@@ -76,6 +86,7 @@ def load_batch(settings: Settings) -> tuple[WarmDecoder, ModelInfo]:
     Raises:
         SystemExit: it can not be loaded, with one line on stderr that says why.
     """
+    use_openblas()
     try:
         from llm_server.engine.batch import Batch
         from llm_server.engine.guard import Grammars

@@ -19,7 +19,6 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.samples import Exemplar
-from prometheus_client.utils import floatToGoString
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -138,7 +137,7 @@ class Histogram(_Family):
     def __init__(self, name: str, help_text: str, edges: Sequence[float], labels: Labels | None = None) -> None:
         super().__init__(name, help_text, labels)
         self.edges = tuple(edges)
-        self._bounds = [floatToGoString(edge) for edge in (*edges, inf)]
+        self._bounds = [_bound(edge) for edge in (*edges, inf)]
         self._children: dict[tuple[str, ...], _Child] = {}
         for values in self._known:
             self.expect(*values)
@@ -185,6 +184,10 @@ class Histogram(_Family):
             metric.add_sample(f"{self.name}_sum", labels, child.total)
 
 
+def _bound(edge: float) -> str:
+    return "+Inf" if edge == inf else repr(float(edge))
+
+
 Instrument: TypeAlias = Counter | Gauge | Histogram
 
 
@@ -208,7 +211,8 @@ def exposition(instruments: Iterable[Instrument], content_type: str) -> bytes:
     """
     snapshot = _Snapshot(instruments)
     if content_type == OPENMETRICS:
-        return openmetrics.generate_latest(snapshot, escaping=openmetrics.ALLOWUTF8)
+        text: bytes = openmetrics.generate_latest(snapshot, escaping=openmetrics.ALLOWUTF8)  # type: ignore[no-untyped-call]
+        return text
     return generate_latest(snapshot, escaping=openmetrics.ALLOWUTF8)
 
 

@@ -1,8 +1,8 @@
 """Log lines of every process: readable on a terminal, one JSON object per line elsewhere.
 
 Never content, at any level. Besides what is written to a log on purpose, three things could carry a prompt into it,
-and are cut: messages of foreign exceptions (pydantic's show their input), query strings, and the lines of other
-libraries below a warning.
+and are cut: messages of foreign exceptions (pydantic's show their input), access lines with their paths and queries,
+and the lines of other libraries below a warning.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import sys
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 from llm_server.errors import ServerError
+from llm_server.settings import LogFormat
 
 _SPEAKING_ERRORS = (
     *(ServerError, OSError, ImportError, RuntimeError, MemoryError),
@@ -24,35 +25,34 @@ _SPEAKING_ERRORS = (
 )
 """Exceptions whose messages are about the server and its machine. Of others the type and the place are logged."""
 
-_PROBES = frozenset({"/health", "/livez", "/readyz", "/metrics"})
-
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
-def configure_logging(level: str, role: str) -> None:
+def configure_logging(level: str, role: str, form: LogFormat = "auto") -> None:
     """Set up this process's logging to stderr. `role` names the process in each line: supervisor, engine or api."""
-    logging.config.dictConfig(logging_config(level, role))
+    logging.config.dictConfig(logging_config(level, role, form))
 
 
-def logging_config(level: str, role: str, *, readable: bool | None = None) -> dict[str, Any]:
-    """The same as a `logging.config` dictionary. `readable` None means: if stderr is a terminal."""
-    form = "readable" if (sys.stderr.isatty() if readable is None else readable) else "json"
+def logging_config(level: str, role: str, form: LogFormat = "auto") -> dict[str, Any]:
+    """The same as a `logging.config` dictionary."""
+    if form == "auto":
+        form = "pretty" if sys.stderr.isatty() else "json"
     threshold = logging.getLevelNamesMapping()[level.upper()]
     others = max(threshold, logging.WARNING)
     direct = {"handlers": ["stderr"], "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"access": {"()": AccessLines}},
         "formatters": {
-            "readable": {"()": ReadableFormatter, "role": role},
+            "pretty": {"()": PrettyFormatter, "role": role},
             "json": {"()": JsonFormatter, "role": role},
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form}},
+        "handlers": {"stderr": {"()": Lines, "formatter": form}},
         "root": {"level": others, "handlers": ["stderr"]},
         "loggers": {
             "llm_server": {"level": threshold},
-            "uvicorn.access": {"level": threshold, "filters": ["access"], **direct},
+            # Requests have lines of their own (`llm_server.requests`): these would quote paths and query strings.
+            "uvicorn.access": {"level": logging.CRITICAL, **direct},
             # uvicorn's worker class gives these two loggers' handlers and levels to uvicorn's own. Of starts and
             # ends of workers, all that they say at "info", the supervisor says what matters.
             "gunicorn.error": {"level": threshold if threshold == logging.DEBUG else others, **direct},
@@ -61,27 +61,30 @@ def logging_config(level: str, role: str, *, readable: bool | None = None) -> di
     }
 
 
-class AccessLines(logging.Filter):
-    """Access lines without query strings, and none for probes, which come every few seconds and change nothing."""
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes to stderr. A disk that is full, or a reader that has gone, costs the line and nothing else.
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """uvicorn's line has the arguments (client, method, path with query, HTTP version, status)."""
-        if not isinstance(record.args, tuple) or len(record.args) != 5:
-            return True
-        client, method, whole, version, status = record.args
-        path = str(whole).partition("?")[0]
-        record.args = (client, method, path, version, status)
-        return path not in _PROBES
+    The library's own handler would print the failure, arguments included, to where it could not write before.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nowhere to tell."""
 
 
-class ReadableFormatter(logging.Formatter):
+class PrettyFormatter(logging.Formatter):
+    """For people. Fields that were given as `extra` follow the message as `name=value`."""
+
     def __init__(self, role: str) -> None:
         super().__init__()
         self._role = role
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        line = f"{time} {record.levelname.lower():<8} {self._role:<10} {record.getMessage()}"
+        extra = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        line = f"{time} {record.levelname.lower():<8} {self._role:<10} {record.getMessage()}{extra}"
         return "\n".join([line, *_exception_lines(record)])
 
 
@@ -101,10 +104,14 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        fields |= {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
+        fields |= _extra(record)
         if lines := _exception_lines(record):
             fields["exception"] = "\n".join(lines)
         return json.dumps(fields, default=str)
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
 
 
 def _exception_lines(record: logging.LogRecord) -> list[str]:

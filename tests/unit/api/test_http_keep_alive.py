@@ -59,7 +59,7 @@ async def test_a_stream_is_kept_alive_until_the_first_token(path: str) -> None:
         await application(engine, ping_interval=0.001)(client.scope, client.receive, client.send)
     assert FIRST[path] in client.bodies[0]
     assert b"Done" in b"".join(client.bodies)
-    assert LAST[path] in client.bodies[-1]
+    assert LAST[path] in b"".join(client.bodies[-2:])  # a comment with the timing follows it
 
 
 @pytest.mark.parametrize("path", KEEP_ALIVE)
