@@ -27,7 +27,8 @@ from gpt_oss_tiny import MODEL_FOLDER
 from gpt_oss_tiny.cases import Case, cases
 from gpt_oss_tiny.corpus import SKILLS
 from gpt_oss_tiny.draw import Split
-from llm_server.engine.reduced_vocabulary import for_cpu, model_classes
+from llm_server.engine.cpu import for_cpu
+from llm_server.engine.reduced_vocabulary import model_classes
 from llm_server.harmony.encoding import STOP_TOKENS, harmony_encoding
 
 SPLITS: Final[tuple[Split, ...]] = ("new values", "new phrasings")

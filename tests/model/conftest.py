@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from random_model import RandomModel
+from llm_server.engine.blas import use_openblas
+
+use_openblas()  # before the first import of MLX, as in the engine's process
+
+from random_model import RandomModel  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -14,15 +14,15 @@ import sys
 import time
 from typing import Any
 
-import mlx.core as mx
-from mlx_lm.generate import BatchGenerator
-
-from llm_server.engine.loading import ModelError, load
+from llm_server.engine.blas import use_openblas
 from llm_server.harmony.encoding import STOP_TOKENS
 from llm_server.settings import exit_on_error, load_settings
 
 
 def main() -> None:
+    use_openblas()  # before MLX is imported
+    from llm_server.engine.loading import ModelError, load
+
     try:
         model = load(load_settings(model_path=sys.argv[1])).model
     except ModelError as error:
@@ -34,6 +34,9 @@ def main() -> None:
 
 
 def _answer(model: Any, prompts: list[list[int]], max_tokens: int) -> list[tuple[int, float]]:
+    import mlx.core as mx
+    from mlx_lm.generate import BatchGenerator
+
     generator = BatchGenerator(
         model,
         max_tokens=max_tokens,

@@ -22,6 +22,7 @@ LAST_SPECIAL: Final = 200_018
 _EMBEDDED_MODEL: Final = '''\
 import mlx.core as mx
 from llm_server.engine import reduced_vocabulary
+from llm_server.engine.cpu import for_cpu
 from llm_server.engine.reduced_vocabulary import ModelArgs
 
 
@@ -30,7 +31,7 @@ class Model(reduced_vocabulary.Model):
 
     def load_weights(self, file_or_weights, strict=True):
         super().load_weights(file_or_weights, strict)
-        return reduced_vocabulary.for_cpu(self) if mx.default_device() == mx.cpu else self
+        return for_cpu(self) if mx.default_device() == mx.cpu else self
 '''
 
 

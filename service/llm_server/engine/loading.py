@@ -20,7 +20,8 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.switch_layers import SwitchLinear
 from mlx_lm.utils import get_total_parameters, load_model
 
-from llm_server.engine.reduced_vocabulary import for_cpu, model_classes
+from llm_server.engine.cpu import for_cpu
+from llm_server.engine.reduced_vocabulary import model_classes
 from llm_server.engine.types import ModelInfo
 from llm_server.model_download import fetch_model
 from llm_server.model_files import ModelError, ModelFiles, read_model_files

@@ -87,6 +87,7 @@ def load_batch(settings: Settings) -> tuple[WarmDecoder, ModelInfo]:
         SystemExit: it can not be loaded, with one line on stderr that says why.
     """
     use_openblas()
+    use_openblas()
     try:
         from llm_server.engine.batch import Batch
         from llm_server.engine.guard import Grammars

@@ -11,10 +11,7 @@ from typing import Any, Final
 
 import mlx.core as mx
 from mlx.nn.layers.embedding import Embedding
-from mlx.nn.layers.linear import Linear
 from mlx_lm.models import gpt_oss
-from mlx_lm.models.switch_layers import SwitchLinear
-from mlx_lm.utils import dequantize_model
 
 ABSENT_LOGIT: Final = -50.0
 """Logit of an id without weights: never sampled, yet finite, so that a grammar or a logit bias can still force it."""
@@ -62,21 +59,6 @@ def model_classes(config: dict[str, Any]) -> tuple[type[Any], type[Any]]:
     if config.get("reduced_vocabulary"):
         return Model, ModelArgs
     return gpt_oss.Model, gpt_oss.ModelArgs
-
-
-def for_cpu(model: Any) -> Any:
-    """The same model as a CPU runs it fastest, changed in place: float32, every weight laid out input by input.
-
-    MLX multiplies by the transposed weight; the BLAS of its Linux builds is two to three times as fast when that is the
-    matrix which lies contiguous in memory. Quantised and half-precision products are slower still, by up to 20 times.
-    """
-    model = dequantize_model(model)
-    model.set_dtype(mx.float32)
-    for _, module in model.named_modules():
-        if isinstance(module, Linear | Embedding | SwitchLinear):
-            module.weight = mx.contiguous(module.weight.swapaxes(-1, -2)).swapaxes(-1, -2)
-    mx.eval(model.parameters())
-    return model
 
 
 def _rows(token_ids: mx.array, vocabulary_size: int) -> mx.array:
