@@ -24,6 +24,10 @@ Check: TypeAlias = Callable[[Scope], None]
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/health"})
 """Probes carry no key, and learn nothing worth one."""
 
+METRICS: Final = "/metrics"
+DOCKER_HOST: Final = "host.docker.internal"
+"""What a container calls the machine that it runs on. Prometheus in one asks there, and for nothing but metrics."""
+
 LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:/@\s]+)(?::\d{1,5})?")
@@ -61,6 +65,8 @@ def host_check(settings: Settings) -> Check:
 
     def check(scope: Scope) -> None:
         host = _host_name(scope)
+        if host == DOCKER_HOST and scope["path"] == METRICS:
+            return
         if not (any(_matches(host, name) for name in names) or (any_address and _is_address(host))):
             raise Forbidden("The Host header is none of this server's names. Add it to LLM_ALLOWED_HOSTS if it is one.")
 

@@ -51,6 +51,12 @@ async def test_only_own_host_names_are_served(path: str, host: str, status: int)
     assert response.status_code == status
 
 
+@pytest.mark.parametrize(("path", "status"), [("/metrics", 200), ("/livez", 403), ("/v1/models", 403)])
+async def test_a_container_may_ask_its_host_for_metrics_alone(path: str, status: int) -> None:
+    response = await client().get(path, headers={"host": "host.docker.internal:42002"})
+    assert response.status_code == status
+
+
 async def test_two_host_headers_are_none() -> None:
     response = await client().get("/livez", headers=[("host", "localhost"), ("host", "localhost")])
     assert response.status_code == 403
