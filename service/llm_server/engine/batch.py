@@ -8,7 +8,7 @@ The model runs here, on one thread; nothing of MLX leaves this file. Knows no re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -18,10 +18,15 @@ from mlx_lm.generate import BatchGenerator, GenerationBatch, PromptProcessingBat
 from llm_server.conversation import Sampling
 from llm_server.engine.decoder import Decoded, Inserted, Step
 from llm_server.engine.guard import Grammars, masked
+from llm_server.engine.key_values import Caches
+from llm_server.engine.prompt_states import PromptStates
 from llm_server.engine.sampling import RowSampler, choose, processors, read_report, reports
 from llm_server.engine.types import DecoderStatistics, Submit
 
 _PROMPTS_AT_ONCE: Final = 8
+_SMALLEST_CHUNK: Final = 2
+"""mlx-lm writes a single token into the sliding window's ring, and its mask for a longer chunk after that is wrong."""
+
 _UNLIMITED: Final = 2**31
 _BUFFER_CACHE_BYTES: Final = 2 * 1024**3
 """MLX keeps freed buffers for reuse, by default as many as memory holds; prompts of ever new lengths would fill it."""
@@ -90,6 +95,15 @@ class _Reading(PromptProcessingBatch):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One sequence's place in the caches of a batch, and the tokens that they hold of it."""
+
+    caches: Caches
+    row: int
+    tokens: list[int]
+
+
 class _Generator(BatchGenerator):
     """mlx-lm's generator with the two batches above, and with a bound on the prompt tokens of one step."""
 
@@ -108,30 +122,74 @@ class _Generator(BatchGenerator):
         self._prompt_batch = _Reading.empty(model, self.sampler, prefill_step_size)
         self._generation_batch = _Decoding.empty(model, self.sampler)
 
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens that the caches have room taken for: all rows of a batch are as long as its longest."""
+        batches = (self._prompt_batch, self._generation_batch)
+        return sum(len(batch) * max(cache.size() for cache in batch.prompt_cache) for batch in batches if len(batch))
+
+    def reading(self) -> Iterator[tuple[int, _Row]]:
+        """The sequences whose prompts are being read, by number."""
+        batch = self._prompt_batch
+        for row, (sequence, tokens) in enumerate(zip(batch.uids, batch.tokens, strict=True)):
+            yield sequence, _Row(batch.prompt_cache, row, tokens)
+
+    def decoding(self, sequence: int) -> _Row:
+        batch = self._generation_batch
+        row = batch.uids.index(sequence)
+        return _Row(batch.prompt_cache, row, batch.tokens[row])
+
     def next(self) -> tuple[list[Any], list[Any]]:
         """One step. The prompts being read share its budget, so that the others' next token is never late."""
         prompts = min(len(self._prompt_batch) + len(self._unprocessed_sequences), _PROMPTS_AT_ONCE)
-        self.prefill_step_size = max(1, self._prefill_budget // max(1, prompts))
+        self.prefill_step_size = max(_SMALLEST_CHUNK, self._prefill_budget // max(1, prompts))
         responses: tuple[list[Any], list[Any]] = super().next()
         return responses
 
 
 @dataclass(slots=True)
 class _Sequence:
-    max_tokens: int
+    """`shared` tokens of the prompt were known when it came, and it is read from `cached` on, to be `kept` or not."""
+
+    submission: Submit
     stop_tokens: frozenset[int]
+    cached: int
+    shared: int
+    kept: bool
     tokens_read: int = 0
     tokens_decoded: int = 0
+
+    @property
+    def prompt(self) -> list[int]:
+        return self.submission.prompt
+
+    @property
+    def position(self) -> int:
+        return self.cached + self.tokens_read
+
+    def shares_what_comes(self, prompt: list[int], tokens: int) -> bool:
+        """Whether up to so many tokens that this sequence is about to read are a part of the other prompt, too."""
+        now, soon = self.position, min(self.position + tokens, len(self.prompt) - 1)
+        return (
+            now < soon < len(prompt) and prompt[now:soon] == self.prompt[now:soon] and prompt[:now] == self.prompt[:now]
+        )
 
 
 class Batch:
     """The decoder on MLX, for a loaded model of mlx-lm.
 
-    `prefill_step_size` bounds the prompt tokens of a step. Without `grammars`, those of submissions are ignored.
+    `prefill_step_size` bounds the prompt tokens of a step. Without `grammars`, those of submissions are ignored. With
+    `prefix_cache_bytes`, prompts are read only from where they leave those that were read before.
     """
 
     def __init__(
-        self, model: Any, *, max_concurrency: int, prefill_step_size: int, grammars: Grammars | None = None
+        self,
+        model: Any,
+        *,
+        max_concurrency: int,
+        prefill_step_size: int,
+        grammars: Grammars | None = None,
+        prefix_cache_bytes: int = 0,
     ) -> None:
         mx.set_cache_limit(_BUFFER_CACHE_BYTES)
         self._model = model
@@ -139,25 +197,43 @@ class Batch:
         self._max_concurrency = max_concurrency
         self._prefill_step_size = prefill_step_size
         self._grammars = grammars
+        self._states = PromptStates(model, prefix_cache_bytes)
         self._start_anew()
 
     def __len__(self) -> int:
         return len(self._sequences)
 
     def ready(self, submission: Submit) -> bool:
-        return not (self._grammars and submission.grammar) or self._grammars.prepare(submission.grammar).done()
+        """See `Decoder`. A prompt waits for another one that is being read as long as both are the same."""
+        if self._grammars and submission.grammar and not self._grammars.prepare(submission.grammar).done():
+            return False
+        window = self._states.window
+        sequences = self._sequences.values()
+        return not any(other.kept and other.shares_what_comes(submission.prompt, window) for other in sequences)
 
     def insert(self, submission: Submit) -> Inserted:
-        """See `Decoder`. A prefix cache would pass `caches` and `all_tokens` here."""
         self._check(submission)
+        match, caches = self._states.match(submission.prompt)
+        sequence = self._insert(submission, caches, match.position)
+        kept = self._states.is_on
+        self._sequences[sequence] = _Sequence(
+            submission, frozenset(submission.stop_tokens), match.position, match.shared, kept
+        )
+        return Inserted(sequence, match.position, match.diverged_at)
+
+    def _insert(self, submission: Submit, caches: Any, position: int) -> int:
         guard = self._grammars.guard(submission.grammar) if self._grammars and submission.grammar else None
         samplers: Any = [RowSampler(submission.sampling, guard)]
         chains: Any = [processors(submission.sampling, submission.prompt)]
         (sequence,) = self._generator.insert(
-            [submission.prompt], max_tokens=[_UNLIMITED], samplers=samplers, logits_processors=chains
+            [submission.prompt[position:]],
+            max_tokens=[_UNLIMITED],
+            caches=[caches],
+            all_tokens=[submission.prompt[:position]],
+            samplers=samplers,
+            logits_processors=chains,
         )
-        self._sequences[sequence] = _Sequence(submission.max_tokens, frozenset(submission.stop_tokens))
-        return Inserted(int(sequence))
+        return int(sequence)
 
     def remove(self, sequence: int) -> None:
         if self._sequences.pop(sequence, None) is not None:
@@ -165,17 +241,21 @@ class Batch:
 
     def step(self) -> Step:
         read, generated = self._generator.next()
-        prefill_tokens = sum(self._read(response) for response in read)
+        prefill_tokens = {response.uid: self._read(response) for response in read}
+        self._keep_prompts(prefill_tokens)
         decoded = [self._decoded(response) for response in generated]
         finished = [token.sequence for token in decoded if token.finish]
+        self._keep_answers(decoded)
         for sequence in finished:
             del self._sequences[sequence]
         if finished:
             self._forget(finished)
-        return Step(decoded, prefill_tokens, len(read))
+        return Step(decoded, sum(prefill_tokens.values()), len(read))
 
     def statistics(self) -> DecoderStatistics:
         return DecoderStatistics(
+            self._generator.kv_tokens,
+            prefix_cache=self._states.statistics,
             memory_active_bytes=mx.get_active_memory(),
             memory_cache_bytes=mx.get_cache_memory(),
             memory_peak_bytes=mx.get_peak_memory(),
@@ -189,11 +269,13 @@ class Batch:
     def warm_up(self) -> None:
         """Read a whole chunk and decode, greedily and by sampling, so that no request waits for a first compilation."""
         for length, temperature in ((self._prefill_step_size + 1, 0.0), (1, 1.0)):
-            self.insert(Submit("", [0] * length, 1, [], Sampling(temperature=temperature)))
+            submission = Submit("", [0] * length, 1, [], Sampling(temperature=temperature))
+            self._sequences[self._insert(submission, None, 0)] = _Sequence(submission, frozenset(), 0, 0, kept=False)
             while len(self):
                 self.step()
 
     def _start_anew(self) -> None:
+        self._states.clear()
         self._sequences: dict[int, _Sequence] = {}
         self._generator = _Generator(
             self._model, max_concurrency=self._max_concurrency, prefill_step_size=self._prefill_step_size
@@ -223,9 +305,36 @@ class Batch:
         logprobs = None if response.logprobs is None else read_report(response.logprobs)
         if response.token in sequence.stop_tokens:
             return Decoded(response.uid, response.token, logprobs, "stop")
-        if sequence.tokens_decoded >= sequence.max_tokens:
+        if sequence.tokens_decoded >= sequence.submission.max_tokens:
             return Decoded(response.uid, response.token, logprobs, "length")
         return Decoded(response.uid, response.token, logprobs, None)
+
+    def _keep_prompts(self, read: dict[int, int]) -> None:
+        """Keep what this step has read of each prompt, so that a prompt that is given up is not lost."""
+        for number, row in self._generator.reading():
+            sequence = self._sequences[number]
+            if sequence.kept:
+                sequence.kept = self._states.keep(
+                    row.caches,
+                    row.row,
+                    row.tokens,
+                    since=len(row.tokens) - read[number],
+                    asked=len(sequence.prompt),
+                    complete=len(row.tokens) == len(sequence.prompt) - 1,
+                    parted=sequence.shared,
+                )
+        self._states.settle()
+
+    def _keep_answers(self, decoded: list[Decoded]) -> None:
+        for token in decoded:
+            sequence = self._sequences[token.sequence]
+            if sequence.kept and token.finish and token.token in sequence.submission.resumed_tokens:
+                row = self._generator.decoding(token.sequence)
+                since = len(sequence.prompt) - 1
+                self._states.keep(
+                    row.caches, row.row, row.tokens, since=since, asked=len(sequence.prompt), complete=True
+                )
+        self._states.settle()
 
     def _forget(self, sequences: list[int]) -> None:
         self._generator.remove(sequences)

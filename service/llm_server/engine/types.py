@@ -38,7 +38,8 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 class Submit(msgspec.Struct, frozen=True, tag=True):
     """Run this prompt. `max_tokens` >= 1; the engine stops after any of `stop_tokens`, which is reported as a token.
 
-    `grammar` (Lark, as llguidance reads it) bounds what may be decoded; empty for no bounds.
+    `grammar` (Lark, as llguidance reads it) bounds what may be decoded; empty for no bounds. An answer that ends with
+    one of `resumed_tokens` is expected to come back, token for token, at the beginning of a later prompt.
     """
 
     request_id: str
@@ -47,6 +48,7 @@ class Submit(msgspec.Struct, frozen=True, tag=True):
     stop_tokens: list[int]
     sampling: Sampling
     grammar: str = ""
+    resumed_tokens: list[int] = []
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):
@@ -90,8 +92,8 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 class Started(msgspec.Struct, frozen=True, tag=True):
     """The request has left the queue: its prompt is read from `cached_tokens` on, what is before was known already.
 
-    `diverged_at` is the index of the first token in which the prompt differs from the cached prompt that it has most
-    in common with, its own length if that goes on where it ends, and -1 if no prompt is cached.
+    `diverged_at` is the index of the first token in which the prompt differs from the known prompt that it has most in
+    common with; -1 if no token differs, because none is known or one of the two begins with the other.
     """
 
     request_id: str
