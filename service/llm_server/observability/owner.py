@@ -37,26 +37,26 @@ class Collection(Protocol):
 @asynccontextmanager
 async def owned_metrics(path: str, metrics: Collection) -> AsyncIterator[None]:
     """Listen at `path`, in a folder that only this user can enter, for as long as the context is open."""
-    connections: set[asyncio.Task[None]] = set()
+    connections: dict[asyncio.StreamWriter, asyncio.Event] = {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
+        ended = connections[writer] = asyncio.Event()
         try:
             await _serve(reader, writer, metrics)
         finally:
-            connections.discard(task)
+            del connections[writer]
             writer.close()
+            ended.set()
 
     server = await asyncio.start_unix_server(serve, path)
     try:
         yield
     finally:
         server.close()
-        for task in list(connections):
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        # Closed rather than cancelled: asyncio logs every connection whose task was cancelled.
+        for writer, ended in list(connections.items()):
+            writer.close()
+            await ended.wait()
 
 
 async def scraped(path: str, content_type: str) -> bytes:
