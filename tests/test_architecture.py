@@ -26,11 +26,11 @@ MAY_IMPORT = {
     "engine.types": ["conversation"],
     "engine.client": ["engine.types", "errors"],
     "generation": [
+        "client_markers",
         "conversation",
         "errors",
         "events",
         "stop_strings",
-        "client_markers",
         "harmony",
         "observation",
         "engine.client",
@@ -47,6 +47,7 @@ MAY_IMPORT = {
         "sealed_text",
         "harmony.recordings",
         "harmony.render",
+        "harmony.tokens",
         "engine.client",
         "engine.types",
     ],
@@ -63,7 +64,7 @@ MAY_IMPORT = {
 }
 """What each part knows, besides itself. Wiring, processes and the supervisor are free."""
 
-APIS = ["openai_chat", "openai_responses", "anthropic"]
+APIS = ["openai_chat", "openai_responses", "anthropic", "completions"]
 
 
 def sources(part: str) -> list[Path]:

@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from llm_server import __version__
-from llm_server.api import anthropic, openai_chat, openai_responses, system
+from llm_server.api import anthropic, completions, openai_chat, openai_responses, system, tokenization
 from llm_server.api.failures import Failures, RequestContext, on_http_exception
 from llm_server.api.gate import Gate, checks, origin_pattern
 from llm_server.api.http import Dialect
@@ -39,7 +39,14 @@ from llm_server.settings import Settings, SettingsError, exit_on_error, load_set
 from llm_server.supervisor import owned, running_engine
 
 DIALECTS: tuple[Dialect, ...] = (anthropic.Anthropic(), OpenAI())
-ROUTERS = (system.router, openai_chat.router, openai_responses.router, anthropic.router)
+ROUTERS = (
+    system.router,
+    openai_chat.router,
+    openai_responses.router,
+    anthropic.router,
+    completions.router,
+    tokenization.router,
+)
 
 
 def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:

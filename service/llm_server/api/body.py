@@ -51,10 +51,15 @@ def json_body(schema: type[M]) -> Callable[[Request], Awaitable[M]]:
     """A dependency that reads the request's body as this schema: `Annotated[Schema, Depends(json_body(Schema))]`."""
 
     async def read(request: Request) -> M:
-        _require_json(request)
-        return validate(schema, parse(await read_body(request, services(request).settings.max_body_bytes)))
+        return validate(schema, await json_value(request))
 
     return read
+
+
+async def json_value(request: Request) -> Any:
+    """A dependency that reads the request's body as JSON, of any schema: see `validate`."""
+    _require_json(request)
+    return parse(await read_body(request, services(request).settings.max_body_bytes))
 
 
 def parse(body: bytes) -> Any:

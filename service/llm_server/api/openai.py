@@ -1,19 +1,24 @@
-"""OpenAI's words for failures and models, the same in all of its APIs."""
+"""OpenAI's words for failures, models and tokens, the same in all of its APIs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from llm_server.api.http import JSON, server_sent_event
 from llm_server.api.models import ServedModel
 from llm_server.errors import ServerError
+from llm_server.events import Usage
+
+LOWEST_LOGPROB: Final = -9999.0
+"""What OpenAI sends for a token that can not occur. JSON has no infinity."""
 
 
 class OpenAI:
     """The dialect of every path that no other API claims."""
 
     name = "openai"
-    prefixes: tuple[str, ...] = ("/v1/chat/", "/v1/responses")
+    prefixes: tuple[str, ...] = ("/v1/chat/", "/v1/completions", "/v1/responses")
     version_header: str | None = None
 
     def status(self, error: ServerError) -> int:
@@ -44,3 +49,27 @@ def _type(status: int) -> str:
             return "rate_limit_error"
         case _:
             return "invalid_request_error" if status < 500 else "server_error"
+
+
+def finite(logprob: float) -> float:
+    return max(logprob, LOWEST_LOGPROB)
+
+
+def usage(prompts: Sequence[Sequence[Usage]]) -> JSON:
+    """Tokens of all choices of all prompts together. The choices of one prompt share it, and it counts once."""
+    choices = [choice for prompt in prompts for choice in prompt]
+    read = sum(max(choice.prompt for choice in prompt) for prompt in prompts)
+    generated = sum(choice.completion for choice in choices)
+    cached = sum(max(choice.cached for choice in prompt) for prompt in prompts)
+    return {
+        "prompt_tokens": read,
+        "completion_tokens": generated,
+        "total_tokens": read + generated,
+        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": sum(choice.reasoning for choice in choices),
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }

@@ -10,7 +10,8 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from llm_server.api.http import JSON
-from llm_server.api.openai_chat.response import LOWEST_LOGPROB, PADDED_TO, ChunkWriter, Envelope, completion
+from llm_server.api.openai import LOWEST_LOGPROB
+from llm_server.api.openai_chat.response import PADDED_TO, ChunkWriter, Envelope, completion
 from llm_server.events import (
     Alternative,
     BlockDelta,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from llm_server.api.openai_chat import schema as wire
@@ -18,6 +17,7 @@ from llm_server.api.openai_chat.schema import (
     is_name,
 )
 from llm_server.api.reasoning import reasoning_effort
+from llm_server.api.sampling import nth_choice, sampling
 from llm_server.api.structured import response_format
 from llm_server.api.verbosity import VERBOSITY
 from llm_server.conversation import (
@@ -38,21 +38,6 @@ from llm_server.conversation import (
 )
 from llm_server.errors import BadRequest
 
-SMALLEST_TOP_P: Final = 1e-6
-"""`top_p: 0` leaves the likeliest token alone, in OpenAI's reading. Samplers read 0 as no limit."""
-
-SEEDS: Final = 2**63
-
-_SAMPLING: Final = {
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-}
 _TEXT: Final = frozenset({"text", "input_text", "output_text"})
 _MEDIA: Final = {
     "image_url": "images",
@@ -80,7 +65,7 @@ def to_generations(request: ChatRequest) -> list[GenerationRequest]:
         _tool_choice(request),
         _answer_schema(request.response_format),
     )
-    return [_nth(first, index) for index in range(request.n or 1)]
+    return [nth_choice(first, index) for index in range(request.n or 1)]
 
 
 def calls_functions(request: ChatRequest) -> bool:
@@ -93,13 +78,6 @@ def custom_tools(request: ChatRequest) -> frozenset[str]:
     return frozenset(tool.name for tool in _declared(request) if tool.freeform)
 
 
-def _nth(first: GenerationRequest, index: int) -> GenerationRequest:
-    seed = first.sampling.seed
-    if seed is None:
-        return first
-    return replace(first, sampling=replace(first.sampling, seed=(seed + index) % SEEDS))
-
-
 def _effort(request: ChatRequest) -> ReasoningEffort:
     explicit = request.reasoning_effort or (request.reasoning.effort if request.reasoning else None)
     return reasoning_effort(explicit, request.temperature)
@@ -108,12 +86,7 @@ def _effort(request: ChatRequest) -> ReasoningEffort:
 def _sampling(request: ChatRequest) -> Sampling:
     if request.top_logprobs is not None and not request.logprobs:
         raise BadRequest("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
-    sampling = Sampling(
-        **request.model_dump(include=_SAMPLING, exclude_none=True),
-        logit_bias={int(token): bias for token, bias in (request.logit_bias or {}).items()},
-        top_logprobs=(request.top_logprobs or 0) if request.logprobs else None,
-    )
-    return replace(sampling, top_p=max(sampling.top_p, SMALLEST_TOP_P), top_k=max(sampling.top_k, 0))
+    return sampling(request, (request.top_logprobs or 0) if request.logprobs else None)
 
 
 def _items(request: ChatRequest) -> tuple[Item, ...]:

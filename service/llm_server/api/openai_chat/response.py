@@ -15,6 +15,7 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 
 from llm_server.api.http import JSON
+from llm_server.api.openai import finite, usage
 from llm_server.events import (
     Alternative,
     BlockDelta,
@@ -29,9 +30,6 @@ from llm_server.events import (
 
 BREAK: Final = "\n\n"
 """Stands between two texts of one answer, a preamble and what follows it: this API has one content."""
-
-LOWEST_LOGPROB: Final = -9999.0
-"""What OpenAI sends for a token that can not occur. JSON has no infinity."""
 
 PADDED_TO: Final = 64
 """Bytes: chunks of one token, and those of a few, are as long as each other."""
@@ -90,7 +88,7 @@ def completion(envelope: Envelope, answers: Sequence[Completion]) -> JSON:
     """The body of a whole answer, one choice for each of `answers`."""
     choices = [_choice(envelope, index, answer) for index, answer in enumerate(answers)]
     body = envelope.wrap("chat.completion", choices)
-    return {**body, "usage": usage([answer.finish.usage for answer in answers])}
+    return {**body, "usage": usage([[answer.finish.usage for answer in answers]])}
 
 
 class ChunkWriter:
@@ -111,7 +109,7 @@ class ChunkWriter:
     def end(self) -> Chunks:
         if not self._envelope.include_usage:
             return []
-        total = usage([choice.usage for choice in self._choices])
+        total = usage([[choice.usage for choice in self._choices]])
         return [self._envelope.padded({**self._envelope.wrap("chat.completion.chunk", []), "usage": total})]
 
     def _chunk(self, choice: JSON) -> JSON:
@@ -170,24 +168,6 @@ class _Choice:
         return {"tool_calls": [{"index": self._calls - 1, "function": {"arguments": arguments}}]}
 
 
-def usage(usages: Sequence[Usage]) -> JSON:
-    """Tokens of all choices together. They share one prompt, which counts once."""
-    prompt = max(each.prompt for each in usages)
-    generated = sum(each.completion for each in usages)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": generated,
-        "total_tokens": prompt + generated,
-        "prompt_tokens_details": {"cached_tokens": max(each.cached for each in usages), "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": sum(each.reasoning for each in usages),
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }
-
-
 def _choice(envelope: Envelope, index: int, answer: Completion) -> JSON:
     logprobs = [logprob for block in answer.blocks if block.kind == "text" for logprob in block.logprobs]
     return {
@@ -217,4 +197,4 @@ def _logprobs(logprobs: Iterable[TokenLogprob]) -> JSON | None:
 
 
 def _token(token: Alternative) -> JSON:
-    return {"token": token.token, "logprob": max(token.logprob, LOWEST_LOGPROB), "bytes": list(token.bytes)}
+    return {"token": token.token, "logprob": finite(token.logprob), "bytes": list(token.bytes)}

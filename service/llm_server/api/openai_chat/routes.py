@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from llm_server.api.body import json_body
+from llm_server.api.choices import Choices
 from llm_server.api.http import EventStream, json_response, server_sent_event, while_connected
-from llm_server.api.openai_chat.choices import Choices
 from llm_server.api.openai_chat.request import calls_functions, custom_tools, to_generations
 from llm_server.api.openai_chat.response import ChunkWriter, Envelope, completion
 from llm_server.api.openai_chat.schema import ChatRequest

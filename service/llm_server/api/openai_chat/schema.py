@@ -11,15 +11,14 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from llm_server.api.sampling import SamplingFields
 from llm_server.api.verbosity import Verbosity
 
 MAX_MESSAGES: Final = 4096
 MAX_TOOLS: Final = 256
-MAX_BIASES: Final = 1024
 MAX_CHOICES: Final = 128
 
 _NAME: Final = re.compile(r"\S{1,128}")
-_TOKEN: Final = re.compile(r"[0-9]{1,6}")
 
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -39,10 +38,6 @@ def _parts(content: Any) -> Any:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def _strings(stop: Any) -> Any:
-    return [stop] if isinstance(stop, str) else stop
-
-
 def _tool_choice(choice: Any) -> Any:
     return {"type": choice} if isinstance(choice, str) else choice
 
@@ -55,18 +50,6 @@ def _function_choice(choice: Any) -> Any:
         case {"name": name}:
             return {"type": "function", "function": {"name": name}}
     return choice
-
-
-def _biases(biases: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Checked as a whole, because a fault's place would quote a key."""
-    if biases and len(biases) > MAX_BIASES:
-        raise ValueError(f"Input should have at most {MAX_BIASES} members")
-    for token, bias in (biases or {}).items():
-        if not _TOKEN.fullmatch(token):
-            raise ValueError("Keys should be token ids")
-        if isinstance(bias, bool) or not isinstance(bias, int | float) or not -100 <= bias <= 100:
-            raise ValueError("Values should be numbers from -100 to 100")
-    return biases
 
 
 Name: TypeAlias = Annotated[str, AfterValidator(_name)]
@@ -238,7 +221,7 @@ class Reasoning(Wire):
     effort: Effort | None = None
 
 
-class ChatRequest(Wire):
+class ChatRequest(SamplingFields):
     model: str
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
 
@@ -253,19 +236,9 @@ class ChatRequest(Wire):
     reasoning: Reasoning | None = None
     verbosity: Verbosity | None = None
 
-    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
-    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
-    top_k: Annotated[int | None, Field(ge=-1, le=1_000_000)] = None
-    min_p: Annotated[float | None, Field(ge=0, le=1)] = None
-    seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
-    presence_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
-    frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
-    repetition_penalty: Annotated[float | None, Field(gt=0, le=10)] = None
-    logit_bias: Annotated[dict[str, Any] | None, AfterValidator(_biases)] = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
 
-    stop: Annotated[Annotated[list[str], Field(max_length=16)] | None, BeforeValidator(_strings)] = None
     max_tokens: Annotated[int | None, Field(ge=1, lt=2**31)] = None
     max_completion_tokens: Annotated[int | None, Field(ge=1, lt=2**31)] = None
     n: Annotated[int | None, Field(ge=1, le=MAX_CHOICES)] = None
