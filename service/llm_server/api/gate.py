@@ -21,7 +21,7 @@ from llm_server.settings import Settings
 
 Check: TypeAlias = Callable[[Scope], None]
 
-OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/health"})
+OPEN_PATHS: Final = frozenset({"/", "/livez", "/readyz", "/health"})
 """Probes carry no key, and learn nothing worth one."""
 
 METRICS: Final = "/metrics"

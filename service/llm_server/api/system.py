@@ -18,6 +18,12 @@ router = APIRouter()
 _READ = ["GET", "HEAD"]
 
 
+@router.api_route("/", methods=_READ)
+async def root() -> Response:
+    """Clients look here whether there is a server at all, Claude Code before its first request."""
+    return json_response({"name": "llm-server"})
+
+
 @router.api_route("/livez", methods=_READ)
 async def livez() -> Response:
     """This process answers."""

@@ -22,6 +22,14 @@ def client(status: Status | None = READY, **values: Any) -> httpx2.AsyncClient:
     return async_client(application(ScriptedEngine(status=status), **values))
 
 
+@pytest.mark.parametrize("status", [READY, LOADING, None])
+async def test_the_root_says_that_there_is_a_server(status: Status | None) -> None:
+    http = client(status, api_key="secret")
+    assert (await http.get("/")).json() == {"name": "llm-server"}
+    head = await http.head("/")
+    assert (head.status_code, head.content) == (200, b"")
+
+
 @pytest.mark.parametrize(
     ("status", "code", "body"),
     [
@@ -135,7 +143,7 @@ async def test_the_configured_name_wins_and_aliases_are_the_operators() -> None:
     assert (await http.get("/health")).json()["model_name"] == "house-model"
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/openapi.json", "/v1", "/v1/nothing", "/v1/models2"])
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/v1", "/v1/nothing", "/v1/models2"])
 async def test_an_unknown_path_is_404_in_the_callers_dialect(path: str) -> None:
     assert (await client().get(path)).json()["error"]["type"] == "invalid_request_error"
     assert (await client().get(path, headers=ANTHROPIC)).json()["error"]["type"] == "not_found_error"
