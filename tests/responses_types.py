@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from openai.types.responses import CompactedResponse, Response, ResponseItemList, ResponseStreamEvent
@@ -75,12 +76,12 @@ def _faults(kind: Any, value: Any, place: str) -> Iterator[str]:
         yield f"{place}: {value!r} is no {kind}"
 
 
-def _member_faults(origin: type, kind: Any, value: Any, place: str) -> Iterator[str]:
+def _member_faults(origin: Any, kind: Any, value: Any, place: str) -> Iterator[str]:
     if not isinstance(value, origin):
         yield f"{place}: {value!r} is no {origin}"
         return
-    for key, each in dict(value if isinstance(value, dict) else enumerate(value)).items():
-        yield from _faults(kind, each, f"{place}[{key}]")
+    for key in value if isinstance(value, dict) else range(len(value)):
+        yield from _faults(kind, value[key], f"{place}[{key}]")
 
 
 def _is_plain(kind: Any, value: Any) -> bool:
@@ -94,11 +95,27 @@ def _is_plain(kind: Any, value: Any) -> bool:
 
 
 def _union_faults(kinds: tuple[Any, ...], value: Any, place: str) -> Iterator[str]:
-    """The faults of the member that is nearest to what the value says it is."""
-    attempts = [list(_faults(kind, value, place)) for kind in kinds]
-    if all(attempts):
-        same_type = [faults for faults in attempts if not any(f"{place}.type:" in fault for fault in faults)]
-        yield from min(same_type or attempts, key=len)
+    """The faults of the member that comes nearest, among those whose `type` is the value's."""
+    attempts = []
+    for kind in _of_its_type(kinds, value):
+        attempts.append(list(_faults(kind, value, place)))
+        if not attempts[-1]:
+            return
+    yield from min(attempts, key=len)
+
+
+def _of_its_type(kinds: tuple[Any, ...], value: Any) -> list[Any]:
+    named = value.get("type") if isinstance(value, dict) else None
+    return [kind for kind in kinds if named in (_types(kind) or [named])] or list(kinds)
+
+
+@cache
+def _types(kind: Any) -> tuple[Any, ...]:
+    """The values that `type` may have in this model; none if it may have any, or if it is no model."""
+    if not isinstance(kind, type) or not issubclass(kind, BaseModel) or "type" not in kind.model_fields:
+        return ()
+    annotation = kind.model_fields["type"].annotation
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
 def _model_faults(model: type[BaseModel], value: Any, place: str) -> Iterator[str]:
