@@ -58,7 +58,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         SettingsError: the API key or the key of seals can not be read.
     """
     seal_key = read_seal_key(settings)
-    observation = _Observation.of(settings, lambda: _status(app))
+    observation = _Observation.of(settings, _model(settings, engine), lambda: _status(app))
     app = FastAPI(
         title="llm-server",
         version=__version__,
@@ -83,8 +83,7 @@ class _Observation:
     metrics: Metrics | None
 
     @classmethod
-    def of(cls, settings: Settings, status: Callable[[], Status | None]) -> _Observation:
-        model = served_name(settings)
+    def of(cls, settings: Settings, model: str, status: Callable[[], Status | None]) -> _Observation:
         routes = Routes([route for router in ROUTERS for route in router.routes])
         if settings.metrics_address is not None:
             return cls(worker_telemetry(model, settings.metrics_address, routes), None)
@@ -96,6 +95,13 @@ def _install(app: FastAPI, engine: Engine, settings: Settings, seal_key: bytes, 
     services = Services.on(engine, settings, seal_key, telemetry.observe, telemetry.exposition)
     services.install(app)
     return services
+
+
+def _model(settings: Settings, engine: Engine | None) -> str:
+    """The name under which the model is served; an engine that is given has loaded its own."""
+    if engine is not None and engine.status is not None and engine.status.model is not None:
+        return settings.model_name or engine.status.model.name
+    return served_name(settings)
 
 
 def _status(app: FastAPI) -> Status | None:
