@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from llm_server import __version__
 from llm_server.addresses import engine_socket, listen, metrics_socket
+from llm_server.awake import Awake
 from llm_server.canary import Canary
 from llm_server.child_process import Child, describe_exit, kill_children
 from llm_server.engine.types import Status
@@ -118,6 +119,7 @@ async def running_engine(
             Canary(settings.canary_interval),
             on_ready,
             metrics or EngineMetrics("unknown"),
+            Awake(),
         )
         keeper = asyncio.create_task(_keep_engine(engine, backoff or Backoff(), on_failure))
         keeper.add_done_callback(partial(_end_on_error, on_failure))
@@ -149,12 +151,13 @@ class _Engine:
     canary: Canary
     on_ready: Callable[[Status], None]
     metrics: EngineMetrics
+    awake: Awake
 
     async def run(self) -> int:
         """One engine process from start to end, whoever ends it. Returns its exit code; cancelled, it stops it."""
         process = await Child.start(self.command, self.environment)
         ended = asyncio.create_task(process.wait())
-        stuck = asyncio.create_task(self.heartbeat.watch(self.address, self.on_ready, self.metrics.hear))
+        stuck = asyncio.create_task(self.heartbeat.watch(self.address, self.on_ready, self._hear))
         mute = asyncio.create_task(self.canary.watch(self.address, self.metrics.canary))
         try:
             await asyncio.wait({ended, stuck, mute}, return_when=asyncio.FIRST_COMPLETED)
@@ -170,7 +173,12 @@ class _Engine:
             stuck.cancel()
             mute.cancel()
             await asyncio.wait({stuck, mute})
+            self.awake.release()
             await process.stop(_ENGINE_STOP_SECONDS)
+
+    def _hear(self, status: Status) -> None:
+        self.metrics.hear(status)
+        self.awake.hear(status)
 
     async def _kill_stuck(self, process: Child, reason: EndReason) -> None:
         """SIGABRT makes Python's fault handler print where each thread hangs, without any values. SIGKILL follows."""
