@@ -69,6 +69,7 @@ def number(
         .with_target(query(expression, title))
         .unit(unit)
         .thresholds(thresholds(steps, base))
+        .color_scheme(dashboard_builders.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
         .color_mode(common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.AREA)
         .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
