@@ -7,6 +7,7 @@ limits go by, does. Every function answers None where there is no such number.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import time
 from functools import lru_cache
@@ -16,6 +17,8 @@ from typing import Any, Final
 _RUSAGE_INFO_V4: Final = 4
 _FOOTPRINT: Final = 9
 """Index of `ri_phys_footprint` among the 64-bit words of `rusage_info_v4`, of which the first two are a UUID."""
+
+_CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
 _RUSAGE_WORDS: Final = 64
 """More than any version of the structure has."""
@@ -28,6 +31,15 @@ def physical_footprint(pid: int) -> int | None:
         failed = _libsystem().proc_pid_rusage(pid, _RUSAGE_INFO_V4, ctypes.byref(words))
         return None if failed else int(words[_FOOTPRINT])
     return _resident(pid)
+
+
+def memory_size() -> int:
+    """Bytes of memory that all processes here share: the machine's, or what a container may use of it."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(installed, int(_CONTAINER_LIMIT.read_text()))
+    except (OSError, ValueError):  # no control group, or one without a limit, which says "max"
+        return installed
 
 
 def memory_pressure() -> int | None:

@@ -108,6 +108,8 @@ class _MachineMetrics:
         self._footprint = Gauge(
             "llm_server_process_phys_footprint_bytes", "Memory that processes answer for.", {"process": ()}
         )
+        self._memory = Gauge("llm_server_machine_memory_bytes", "Memory that all processes of this machine share.")
+        self._memory.set(to=machine.memory_size())
         self._pressure = Gauge("llm_server_memory_pressure_level", "1 normal, 2 warning, 4 critical (macOS).")
         self._thermal = Gauge("llm_server_thermal_state", "Thermal pressure from 0, nominal, to 4 (macOS).")
         self._woken = Counter("llm_server_system_wakes", "How often the machine has slept.")
@@ -122,4 +124,4 @@ class _MachineMetrics:
             if level is not None:
                 gauge.set(to=level)
         self._woken.add(by=self._wakes.new())
-        return iter((self._footprint, self._pressure, self._thermal, self._woken))
+        return iter((self._footprint, self._memory, self._pressure, self._thermal, self._woken))
