@@ -13,6 +13,7 @@ from llm_server.api.openai_responses.reader import History, Reader
 from llm_server.api.openai_responses.schema import PromptRequest, ResponseRequest, TextConfig
 from llm_server.api.openai_responses.tools import Toolbox
 from llm_server.api.reasoning import reasoning_effort
+from llm_server.api.sampling import sampling
 from llm_server.api.structured import response_format
 from llm_server.api.verbosity import VERBOSITY
 from llm_server.conversation import (
@@ -21,27 +22,12 @@ from llm_server.conversation import (
     Instructions,
     Item,
     ReasoningEffort,
-    Sampling,
     Tool,
 )
 from llm_server.errors import BadRequest
 
-SMALLEST_TOP_P: Final = 1e-6
-"""`top_p: 0` leaves the likeliest token alone, in OpenAI's reading. Samplers read 0 as no limit."""
-
 LOGPROBS: Final = "message.output_text.logprobs"
 ENCRYPTED: Final = "reasoning.encrypted_content"
-
-_SAMPLING: Final = {
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-}
 
 
 def check_supported(body: PromptRequest) -> None:
@@ -74,8 +60,9 @@ def to_generation(body: ResponseRequest, history: History, tools: Toolbox) -> Ge
     conversation = to_conversation(body, history, tools)
     return GenerationRequest(
         conversation,
-        _sampling(body),
+        sampling(body, _logprobs(body)),
         body.max_output_tokens,
+        tuple(body.stop or ()),
         tool_choice=tools.choice(body.tool_choice, parallel=body.parallel_tool_calls is not False),
         answer_schema=_answer_schema(body.text),
     )
@@ -108,14 +95,10 @@ def _is_plain_instructions(item: Item) -> bool:
     return isinstance(item, Instructions) and not item.tools
 
 
-def _sampling(body: ResponseRequest) -> Sampling:
-    wants_logprobs = bool(body.top_logprobs) or LOGPROBS in (body.include or ())
-    given: dict[str, Any] = body.model_dump(include=_SAMPLING, exclude_none=True)
-    if "top_p" in given:
-        given["top_p"] = max(given["top_p"], SMALLEST_TOP_P)
-    if "top_k" in given:
-        given["top_k"] = max(given["top_k"], 0)
-    return Sampling(**given, top_logprobs=(body.top_logprobs or 0) if wants_logprobs else None)
+def _logprobs(body: ResponseRequest) -> int | None:
+    """How many alternatives are wanted; None if no probabilities are."""
+    is_wanted = bool(body.top_logprobs) or LOGPROBS in (body.include or ())
+    return (body.top_logprobs or 0) if is_wanted else None
 
 
 def _answer_schema(text: TextConfig | None) -> Mapping[str, Any] | None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from llm_server.api.sampling import SamplingFields
 from llm_server.api.verbosity import Verbosity
 
 MAX_ITEMS: Final = 8192
@@ -168,7 +169,7 @@ class PromptRequest(Wire):
     truncation: Literal["auto", "disabled"] | None = None
 
 
-class ResponseRequest(PromptRequest):
+class ResponseRequest(PromptRequest, SamplingFields):
     """`POST /v1/responses`, or a `response.create` message of a WebSocket, where `generate` may be false."""
 
     model: str
@@ -185,14 +186,6 @@ class ResponseRequest(PromptRequest):
     user: str | None = None
     store: bool | None = None
     stream: bool | None = None
-
-    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
-    top_k: Annotated[int | None, Field(ge=-1, le=1_000_000)] = None
-    min_p: Annotated[float | None, Field(ge=0, le=1)] = None
-    seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
-    presence_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
-    frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
-    repetition_penalty: Annotated[float | None, Field(gt=0, le=10)] = None
     top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
 
 
