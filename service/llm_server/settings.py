@@ -97,6 +97,23 @@ class Settings(BaseSettings):
     prefill_step_size: Annotated[
         int, Field(ge=16, description="Prompt tokens read between two decode steps of the other streams.")
     ] = 512
+    prefix_cache_bytes: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="Memory for what was computed of earlier prompts, so that the next turn of a conversation reads"
+            " only what is new. 0: none. Unset: about a third of what the model leaves of the device's memory.",
+        ),
+    ] = None
+    max_kv_tokens: Annotated[
+        int | None,
+        Field(
+            ge=256,
+            description="Tokens that the requests in a batch may take up: their number times the longest one, prompt"
+            " and answer together. What does not fit waits. Unset: about half of what the model leaves of the device's"
+            " memory.",
+        ),
+    ] = None
     harmony_guard: Annotated[
         Literal["on", "off"],
         Field(description="on: the model can only write well-formed Harmony and valid arguments. off: it is trusted."),

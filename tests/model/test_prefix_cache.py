@@ -15,6 +15,7 @@ from llm_server.conversation import Sampling
 from llm_server.engine.batch import Batch
 from llm_server.engine.decoder import Inserted
 from llm_server.engine.key_values import KeyValues
+from llm_server.engine.memory import MemoryPlan
 from llm_server.engine.types import PrefixCacheStatistics, Submit
 from random_model import VOCABULARY, WINDOW, RandomModel
 
@@ -69,8 +70,17 @@ class Run:
         return [self.tokens[sequence] for sequence in mine]
 
 
+def limited_run(model: Any, kv_tokens: int, prefix_cache_bytes: int) -> Run:
+    memory = MemoryPlan(kv_tokens, prefix_cache_bytes)
+    return Run(Batch(model, max_concurrency=8, prefill_step_size=CHUNK, memory=memory))
+
+
 def new_run(model: Any, prefix_cache_bytes: int = PLENTY, chunk: int = CHUNK) -> Run:
-    return Run(Batch(model, max_concurrency=8, prefill_step_size=chunk, prefix_cache_bytes=prefix_cache_bytes))
+    return Run(
+        Batch(
+            model, max_concurrency=8, prefill_step_size=chunk, memory=MemoryPlan(prefix_cache_bytes=prefix_cache_bytes)
+        )
+    )
 
 
 def statistics(run: Run) -> PrefixCacheStatistics:
@@ -241,6 +251,29 @@ def test_after_a_failed_step_nothing_is_known_and_everything_is_right(random_mod
     following = submission([*tokens(300), 5])
     assert run.answers(following) == new_run(random_model.model, 0).answers(following)
     assert run.inserted[-1].cached_tokens == 0
+
+
+def test_answers_that_grow_take_the_memory_of_what_is_known(random_model: RandomModel) -> None:
+    run = limited_run(random_model.model, kv_tokens=330, prefix_cache_bytes=200_000)
+    run.answers(submission(tokens(300)))
+    known = statistics(run).bytes
+    group = [submission(tokens(100, seed=seed), 150) for seed in (1, 2)]
+    assert run.answers(*group) == new_run(random_model.model, 0).answers(*group)
+    assert statistics(run).evictions
+    assert statistics(run).bytes < known
+    for _ in range(3):
+        run.answers(submission(tokens(300)))
+    assert run.inserted[-1].cached_tokens > 200
+
+
+def test_when_no_memory_is_left_the_last_one_ends_and_the_first_goes_on(random_model: RandomModel) -> None:
+    run = limited_run(random_model.model, kv_tokens=300, prefix_cache_bytes=0)
+    group = [submission(tokens(100, seed=seed), 200) for seed in (1, 2)]
+    whole, cut = new_run(random_model.model, 0).answers(*group)
+    first, last = run.answers(*group)
+    assert first == whole
+    assert last == cut[: len(last)]
+    assert 40 < len(last) < 60
 
 
 def test_without_a_budget_nothing_is_kept(random_model: RandomModel) -> None:

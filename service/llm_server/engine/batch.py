@@ -9,7 +9,7 @@ The model runs here, on one thread; nothing of MLX leaves this file. Knows no re
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 import mlx.core as mx
@@ -18,7 +18,8 @@ from mlx_lm.generate import BatchGenerator, GenerationBatch, PromptProcessingBat
 from llm_server.conversation import Sampling
 from llm_server.engine.decoder import Decoded, Inserted, Step
 from llm_server.engine.guard import Grammars, masked
-from llm_server.engine.key_values import Caches
+from llm_server.engine.key_values import Caches, Layers
+from llm_server.engine.memory import MemoryPlan
 from llm_server.engine.prompt_states import PromptStates
 from llm_server.engine.sampling import RowSampler, choose, processors, read_report, reports
 from llm_server.engine.types import DecoderStatistics, Submit
@@ -28,8 +29,7 @@ _SMALLEST_CHUNK: Final = 2
 """mlx-lm writes a single token into the sliding window's ring, and its mask for a longer chunk after that is wrong."""
 
 _UNLIMITED: Final = 2**31
-_BUFFER_CACHE_BYTES: Final = 2 * 1024**3
-"""MLX keeps freed buffers for reuse, by default as many as memory holds; prompts of ever new lengths would fill it."""
+_NO_LIMITS: Final = MemoryPlan()
 
 
 class _Decoding(GenerationBatch):
@@ -178,8 +178,10 @@ class _Sequence:
 class Batch:
     """The decoder on MLX, for a loaded model of mlx-lm.
 
-    `prefill_step_size` bounds the prompt tokens of a step. Without `grammars`, those of submissions are ignored. With
-    `prefix_cache_bytes`, prompts are read only from where they leave those that were read before.
+    `prefill_step_size` bounds the prompt tokens of a step. Without `grammars`, those of submissions are ignored. Within
+    the bytes of the `memory` plan, prompts are read only from where they leave those that were read before. Whoever
+    inserts sequences keeps to its tokens; when answers get longer than was foreseen, the prefix cache makes room for
+    them at first, and when that is used up the sequence that came last ends.
     """
 
     def __init__(
@@ -189,15 +191,20 @@ class Batch:
         max_concurrency: int,
         prefill_step_size: int,
         grammars: Grammars | None = None,
-        prefix_cache_bytes: int = 0,
+        layers: Layers | None = None,
+        memory: MemoryPlan = _NO_LIMITS,
     ) -> None:
-        mx.set_cache_limit(_BUFFER_CACHE_BYTES)
+        mx.set_cache_limit(memory.buffer_bytes)
         self._model = model
         self._vocabulary: int = model.args.vocab_size
         self._max_concurrency = max_concurrency
         self._prefill_step_size = prefill_step_size
         self._grammars = grammars
-        self._states = PromptStates(model, prefix_cache_bytes)
+        layers = layers or Layers(model)
+        self._states = PromptStates(layers, memory.prefix_cache_bytes)
+        self._token_bytes = layers.token_bytes.full
+        self._kv_tokens = memory.kv_tokens
+        self._most_kv_tokens = memory.kv_tokens + memory.prefix_cache_bytes // self._token_bytes
         self._start_anew()
 
     def __len__(self) -> int:
@@ -205,7 +212,7 @@ class Batch:
 
     def ready(self, submission: Submit) -> bool:
         """See `Decoder`. A prompt waits for another one that is being read as long as both are the same."""
-        if self._grammars and submission.grammar and not self._grammars.prepare(submission.grammar).done():
+        if self._grammars and submission.grammar and not self._grammars.ready(submission.grammar):
             return False
         window = self._states.window
         sequences = self._sequences.values()
@@ -238,23 +245,27 @@ class Batch:
     def remove(self, sequence: int) -> None:
         if self._sequences.pop(sequence, None) is not None:
             self._forget([sequence])
+            self._make_room()
 
     def step(self) -> Step:
         read, generated = self._generator.next()
         prefill_tokens = {response.uid: self._read(response) for response in read}
         self._keep_prompts(prefill_tokens)
         decoded = [self._decoded(response) for response in generated]
+        self._end_last_if_full(decoded)
         finished = [token.sequence for token in decoded if token.finish]
         self._keep_answers(decoded)
         for sequence in finished:
             del self._sequences[sequence]
         if finished:
             self._forget(finished)
+        self._make_room()
         return Step(decoded, sum(prefill_tokens.values()), len(read))
 
     def statistics(self) -> DecoderStatistics:
         return DecoderStatistics(
             self._generator.kv_tokens,
+            self._kv_tokens,
             prefix_cache=self._states.statistics,
             memory_active_bytes=mx.get_active_memory(),
             memory_cache_bytes=mx.get_cache_memory(),
@@ -324,6 +335,14 @@ class Batch:
                     parted=sequence.shared,
                 )
         self._states.settle()
+
+    def _make_room(self) -> None:
+        """Let those who run have of the prefix cache's memory what they hold too much, and no more than that."""
+        self._states.lend(max(0, self._generator.kv_tokens - self._kv_tokens) * self._token_bytes)
+
+    def _end_last_if_full(self, decoded: list[Decoded]) -> None:
+        if self._generator.kv_tokens > self._most_kv_tokens and len(decoded) > 1 and decoded[-1].finish is None:
+            decoded[-1] = replace(decoded[-1], finish="length")
 
     def _keep_answers(self, decoded: list[Decoded]) -> None:
         for token in decoded:

@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 import mlx.core as mx
 from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
+from llm_server.engine.memory import TokenBytes
+
 Caches: TypeAlias = Sequence[Any]
 """One cache of mlx-lm for each layer."""
 
@@ -63,7 +65,7 @@ class KeyValues:
 
 
 class Layers:
-    """Which layers of a model see everything and which a window of `window` tokens.
+    """Which layers of a model see everything and which a window of `window` tokens, and what their tokens take.
 
     Raises:
         ValueError: the model has no layers of one of the two kinds, or others besides.
@@ -77,6 +79,8 @@ class Layers:
             raise ValueError("The model's layers are not those of gpt-oss.")
         self._count = len(caches)
         self.window: int = caches[self._windowed[0]].max_size
+        model(mx.array([[0]]), cache=caches)
+        self.token_bytes = TokenBytes(*(_token_bytes(caches, layers) for layers in (self._full, self._windowed)))
 
     def read(self, caches: Caches, row: int, length: int, start: int, stop: int) -> KeyValues:
         """Tokens `start` to `stop` of a row that has `length` tokens in the caches of a batch. To be evaluated soon:
@@ -130,6 +134,10 @@ class Layers:
 def _both(caches: Caches, layers: list[int]) -> list[tuple[Any, mx.array]]:
     """Keys and values of some layers, one after the other, with the cache that they are of."""
     return [(caches[layer], array) for layer in layers for array in (caches[layer].keys, caches[layer].values)]
+
+
+def _token_bytes(caches: Caches, layers: list[int]) -> int:
+    return sum(array.nbytes // array.shape[2] for _, array in _both(caches, layers))
 
 
 def _row(array: mx.array, row: int, origin: int, start: int, stop: int) -> mx.array:

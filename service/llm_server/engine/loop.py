@@ -44,6 +44,9 @@ BEAT_SECONDS: Final = 0.5
 PREPARE_SECONDS: Final = 0.001
 """How often an idle loop asks whether a request is ready to run, while one is not."""
 
+USUAL_ANSWER: Final = 4096
+"""Tokens that room is kept for, of requests that may say more; what is longer takes its room as it grows."""
+
 Key: TypeAlias = tuple[bytes, str]
 """A client and its request id: two clients may choose the same id."""
 
@@ -80,6 +83,13 @@ class _Request:
     first_token: float | None = None
     sequence: int | None = None
     cached_tokens: int = 0
+    decoded_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """How many it will have in the end, as far as one can tell now."""
+        answer = (self.decoded_tokens // USUAL_ANSWER + 1) * USUAL_ANSWER
+        return len(self.submission.prompt) + min(self.submission.max_tokens, answer)
 
     @property
     def phase(self) -> Phase:
@@ -189,8 +199,8 @@ class Loop:
         elif not self._scheduler.has_room:
             self._refuse(key, "queue_full", self._scheduler.retry_after)
         else:
-            self._scheduler.join(key)
-            self._requests[key] = _Request(self._within_context(submission), self._clock())
+            request = self._requests[key] = _Request(self._within_context(submission), self._clock())
+            self._scheduler.join(key, request.tokens)
             self._channel.post(client, Admitted(submission.request_id))
 
     def _refuse(self, key: Key, reason: RefusalReason, retry_after: float | None = None) -> None:
@@ -245,6 +255,9 @@ class Loop:
         request = self._requests[key]
         if request.first_token is None:
             request.first_token = now
+        request.decoded_tokens += 1
+        if request.decoded_tokens % USUAL_ANSWER == 0:
+            self._scheduler.grow(key, request.tokens)
         client, request_id = key
         logprobs = [] if decoded.logprobs is None else [decoded.logprobs]
         self._channel.post(client, Tokens(request_id, [decoded.token], logprobs))

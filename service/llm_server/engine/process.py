@@ -15,8 +15,9 @@ import threading
 import uuid
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Final, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeAlias
 
+import msgspec
 import zmq
 
 from llm_server.child_process import end_with_parent
@@ -32,6 +33,9 @@ from llm_server.observability.logging import configure_logging
 from llm_server.observability.records import Introduction
 from llm_server.observability.sender import Sender
 from llm_server.settings import Settings, SettingsError, exit_on_error, load_settings
+
+if TYPE_CHECKING:
+    from llm_server.engine.memory import MemoryPlan
 
 EXIT_CANNOT_LOAD: Final = 78
 _RECEPTION_SECONDS: Final = 0.2
@@ -67,7 +71,11 @@ def serve(settings: Settings, load: Load) -> None:
         with _Reception(clients, incarnation):
             decoder, model = load(settings)
             decoder.warm_up()
-        scheduler = Scheduler[Key](max_running=settings.max_concurrency, max_waiting=settings.max_queue)
+        scheduler = Scheduler[Key](
+            max_running=settings.max_concurrency,
+            max_waiting=settings.max_queue,
+            max_tokens=decoder.statistics().kv_tokens_capacity,
+        )
         reports = _reports(settings.metrics_address)
         loop = Loop(decoder, clients, scheduler, incarnation=incarnation, model=model, observer=reports)
         signal.signal(signal.SIGTERM, lambda _, __: loop.drain(settings.shutdown_timeout))
@@ -87,11 +95,12 @@ def load_batch(settings: Settings) -> tuple[WarmDecoder, ModelInfo]:
         SystemExit: it can not be loaded, with one line on stderr that says why.
     """
     use_openblas()
-    use_openblas()
     try:
         from llm_server.engine.batch import Batch
         from llm_server.engine.guard import Grammars
+        from llm_server.engine.key_values import Layers
         from llm_server.engine.loading import ModelError, load
+        from llm_server.engine.memory import device_memory, plan_memory
         from llm_server.harmony.guard import guard_tokenizer
     except ImportError as error:
         _give_up(f"MLX can not be imported: {error}")
@@ -100,13 +109,24 @@ def load_batch(settings: Settings) -> tuple[WarmDecoder, ModelInfo]:
         loaded = load(settings)
     except ModelError as error:
         _give_up(str(error))
+    layers = Layers(loaded.model)
+    memory = plan_memory(settings, loaded.info, layers.token_bytes, device_memory(loaded.info.device))
     batch = Batch(
         loaded.model,
         max_concurrency=settings.max_concurrency,
         prefill_step_size=settings.prefill_step_size,
         grammars=grammars,
+        layers=layers,
+        memory=memory,
     )
-    return batch, loaded.info
+    _log_memory(memory)
+    context_length = min(loaded.info.context_length, memory.kv_tokens)
+    return batch, msgspec.structs.replace(loaded.info, context_length=context_length)
+
+
+def _log_memory(memory: MemoryPlan) -> None:
+    known = memory.prefix_cache_bytes / 1e6
+    logger.info("Room for %d tokens in a batch, and %.0f MB for prompts that come again", memory.kv_tokens, known)
 
 
 class _Reception:

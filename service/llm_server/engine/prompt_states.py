@@ -17,8 +17,8 @@ from llm_server.engine.types import PrefixCacheStatistics
 class PromptStates:
     """Up to `budget` bytes of keys and values of prompts. With a budget of 0 nothing is known and nothing is kept."""
 
-    def __init__(self, model: Any, budget: int) -> None:
-        self._layers = Layers(model)
+    def __init__(self, layers: Layers, budget: int) -> None:
+        self._layers = layers
         self._cache = PrefixCache[KeyValues](budget=budget, window=self.window)
         self._fresh: list[mx.array] = []
         self.is_on = budget > 0

@@ -12,7 +12,7 @@ import pytest
 
 from llm_server.conversation import Sampling
 from llm_server.engine.decoder import Decoded, Inserted, Step
-from llm_server.engine.loop import BEAT_SECONDS, Key, Loop
+from llm_server.engine.loop import BEAT_SECONDS, USUAL_ANSWER, Key, Loop
 from llm_server.engine.scheduler import Scheduler
 from llm_server.engine.types import (
     Abort,
@@ -170,7 +170,15 @@ class Watch:
 class Engine:
     """A loop with its fakes, and a clock that stands still unless it is moved."""
 
-    def __init__(self, *, max_running: int = 2, max_waiting: int = 2, decoder: FakeDecoder | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        max_running: int = 2,
+        max_waiting: int = 2,
+        max_tokens: int | None = None,
+        model: ModelInfo = MODEL,
+        decoder: FakeDecoder | None = None,
+    ) -> None:
         self.decoder = FakeDecoder() if decoder is None else decoder
         self.channel = FakeChannel()
         self.now = 1000.0
@@ -178,9 +186,9 @@ class Engine:
         self.loop = Loop(
             self.decoder,
             self.channel,
-            Scheduler[Key](max_running=max_running, max_waiting=max_waiting),
+            Scheduler[Key](max_running=max_running, max_waiting=max_waiting, max_tokens=max_tokens),
             incarnation="first",
-            model=MODEL,
+            model=model,
             observer=self.watch,
             clock=lambda: self.now,
         )
@@ -510,3 +518,23 @@ def test_an_abort_frees_a_request_whose_grammar_is_being_compiled() -> None:
     engine.turn(msgspec.structs.replace(submission("slow"), grammar="slow"))
     engine.turn(Abort("slow"))
     assert engine.load == (0, 0)
+
+
+def test_room_is_kept_for_the_prompt_and_the_answer_that_it_may_have() -> None:
+    engine = Engine(max_running=9, max_waiting=9, max_tokens=40)
+    engine.turn(*(submission(name, prompt=3, max_tokens=10) for name in "abcd"))
+    assert engine.load == (3, 1)
+    engine.turn_until_idle()
+    assert set(engine.ends()) == set("abcd")
+
+
+def test_an_answer_without_a_limit_is_expected_to_be_a_usual_one_and_takes_more_room_when_it_is_not() -> None:
+    large = msgspec.structs.replace(MODEL, context_length=100 * USUAL_ANSWER)
+    engine = Engine(max_running=9, max_waiting=9, max_tokens=4 * USUAL_ANSWER, model=large)
+    engine.turn(submission("long", prompt=2, max_tokens=90 * USUAL_ANSWER), submission("short", prompt=2))
+    assert engine.load == (2, 0)
+    while len(engine.tokens("long")) < USUAL_ANSWER:
+        engine.turn()
+    assert "short" in engine.ends()
+    engine.turn(submission("second", prompt=2))
+    assert engine.load == (1, 1)  # twice two usual answers and a prompt

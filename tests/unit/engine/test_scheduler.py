@@ -104,3 +104,46 @@ def test_those_who_leave_the_queue_say_nothing_about_how_long_requests_run() -> 
     scheduler = full(running=2, waiting=3)
     scheduler.leave("w0", 1000.0)
     assert scheduler.retry_after == full(running=2, waiting=2).retry_after
+
+
+def with_memory(*tokens: int, max_tokens: int) -> Scheduler[int]:
+    """Requests 0, 1, … of so many tokens, in the queue."""
+    scheduler = Scheduler[int](max_running=10, max_waiting=10, max_tokens=max_tokens)
+    for key, count in enumerate(tokens):
+        scheduler.join(key, count)
+    return scheduler
+
+
+@pytest.mark.parametrize(
+    ("tokens", "running"),
+    [
+        ((10, 10, 10, 10), 3),  # each row is as long as the longest: 3 times 10
+        ((10, 15, 1, 1), 2),  # 2 times 15; a third would be 3 times 15, however short it is
+        ((15, 10), 2),
+        ((31, 1), 1),
+        ((10, 16, 1), 1),  # the second does not fit, and nobody overtakes it
+    ],
+)
+def test_as_many_run_as_memory_holds_of_the_longest(tokens: tuple[int, ...], running: int) -> None:
+    assert with_memory(*tokens, max_tokens=30).start(0.0) == list(range(running))
+
+
+def test_who_waits_for_memory_starts_when_the_long_one_has_left() -> None:
+    scheduler = with_memory(20, 10, 10, 10, max_tokens=30)
+    assert scheduler.start(0.0) == [0]
+    assert scheduler.start(1.0) == []
+    scheduler.leave(0, 2.0)
+    assert scheduler.start(2.0) == [1, 2, 3]
+
+
+def test_one_that_is_longer_than_memory_holds_runs_alone() -> None:
+    assert with_memory(500, 1, max_tokens=30).start(0.0) == [0]
+
+
+def test_one_that_grows_takes_the_room_of_those_who_come() -> None:
+    scheduler = with_memory(10, 10, 10, max_tokens=40)
+    assert scheduler.start(0.0) == [0, 1, 2]
+    scheduler.leave(2, 0.0)
+    scheduler.join(3, 10)
+    scheduler.grow(0, 20)
+    assert scheduler.start(0.0) == []
