@@ -32,7 +32,7 @@ from llm_server.events import (
     TokenLogprob,
     Usage,
 )
-from llm_server.harmony.encoding import STOP_TOKENS, is_special, token_bytes
+from llm_server.harmony.encoding import CALL, STOP_TOKENS, is_special, token_bytes
 from llm_server.harmony.grammar import turn_grammar
 from llm_server.harmony.identifiers import Identifiers, identified, identified_conversation
 from llm_server.harmony.messages import assistant_start, framed
@@ -160,6 +160,7 @@ class Generator:
             stop_tokens=list(STOP_TOKENS),
             sampling=request.sampling,
             grammar=grammar,
+            resumed_tokens=[CALL],
         )
 
     def _context_length(self) -> int:
