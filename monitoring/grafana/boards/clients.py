@@ -8,13 +8,15 @@ from grafana_foundation_sdk.builders import dashboard
 
 from boards.layout import PanelBuilder, board, fill, row
 from boards.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, YELLOW, heat, lines, number
-from boards.promql import MODEL, SERVER, buckets, quantile, rate, ratio, series
+from boards.promql import MODEL, SERVER, buckets, quantile, rate, ratio, series, used
 
 UID: Final = "llm-server-clients"
 
 _TOKENS: Final = "llm_server_harmony_tokens_total"
 _REPAIRS: Final = "llm_server_harmony_repairs_total"
 _MALFORMED: Final = SERVER + ',kind!="undeclared_tool"'
+_MODEL_ROUTES: Final = SERVER + ',route=~"/v1/.+"'
+_NO_KIND: Final = '"kind", "none", "", ""'
 _UNDECLARED: Final = SERVER + ',kind="undeclared_tool"'
 
 
@@ -41,7 +43,7 @@ def _figures() -> list[PanelBuilder]:
             idle="idle",
         ),
         number(
-            "First visible output, p95",
+            "First word, p95",
             "From a request's arrival to the first word or call that its client sees, after the reasoning.",
             quantile(0.95, "llm_server_time_to_first_output_seconds", MODEL),
             "s",
@@ -82,7 +84,7 @@ def _figures() -> list[PanelBuilder]:
             idle="idle",
         ),
         number(
-            "Slot free after, p99",
+            "Slot free, p99",
             "From a client's leaving to its slot being free for the next request.",
             quantile(0.99, "llm_server_cancel_latency_seconds"),
             "s",
@@ -107,9 +109,9 @@ def _harmony() -> list[PanelBuilder]:
             "Analysis is reasoning and stays here; commentary is tool calls and what is said before them; final is the"
             " answer.",
             {"{{channel}}": rate(_TOKENS, by="channel")},
-            "suffix: tok/s",
+            "suffix:tok/s",
             stacked=True,
-            colors={"analysis": PURPLE, "commentary": ORANGE, "final": GREEN, "unknown": RED},
+            colors={"analysis": PURPLE, "commentary": ORANGE, "final": GREEN, "unknown": RED, "unfinished": GREY},
         ),
         lines(
             "Tool calls",
@@ -128,15 +130,13 @@ def _harmony() -> list[PanelBuilder]:
             {"{{kind}}": f"{rate(_REPAIRS, by='kind')} > 0 or label_replace({rate(_REPAIRS)} == 0, {_NO_KIND})"},
             "cps",
             stacked=True,
+            at_least=0.1,
         ),
     ]
 
 
-_NO_KIND: Final = '"kind", "none", "", ""'
-
-
 def _departures() -> list[PanelBuilder]:
-    phases = {"queued": ORANGE, "prefill": PURPLE, "decode": BLUE}
+    phases = {"queue": ORANGE, "prefill": PURPLE, "decode": BLUE}
     return [
         lines(
             "Cancellations by phase",
@@ -144,6 +144,7 @@ def _departures() -> list[PanelBuilder]:
             {"{{phase}}": rate("llm_server_requests_cancelled_total", by="phase")},
             "reqps",
             stacked=True,
+            at_least=0.1,
             colors=phases,
         ),
         lines(
@@ -152,6 +153,7 @@ def _departures() -> list[PanelBuilder]:
             {"{{cause}}": rate("llm_server_requests_cancelled_total", by="cause")},
             "reqps",
             stacked=True,
+            at_least=0.1,
             colors={"disconnect": YELLOW, "timeout": RED, "shutdown": GREY, "api": BLUE},
         ),
         lines(
@@ -163,6 +165,7 @@ def _departures() -> list[PanelBuilder]:
             },
             "reqps",
             stacked=True,
+            at_least=0.1,
         ),
     ]
 
@@ -171,8 +174,8 @@ def _requests() -> list[PanelBuilder]:
     return [
         lines(
             "Requests by route",
-            "Responses per second, by route. Unmatched is a path that does not exist.",
-            {"{{dialect}} {{route}}": rate("llm_server_http_requests_total", SERVER, by="dialect, route")},
+            "Responses per second, by route, whatever the status.",
+            {"{{route}}": used("llm_server_http_requests_total", _MODEL_ROUTES, by="route")},
             "reqps",
             stacked=True,
         ),
@@ -211,7 +214,7 @@ def _api() -> list[PanelBuilder]:
         lines(
             "Open requests",
             "Requests that are being answered, by route.",
-            {"{{route}}": f"sum by (route) ({series('llm_server_http_inflight')})"},
+            {"{{route}}": f"sum by (route) ({series('llm_server_http_inflight', _MODEL_ROUTES)})"},
             "short",
             stacked=True,
         ),

@@ -56,7 +56,7 @@ def _figures() -> list[PanelBuilder]:
             idle="idle",
         ),
         number(
-            "Decode step, p50",
+            "Step, p50",
             "Time of a step in which nothing but decoding happens: the pace of every running answer.",
             quantile(0.5, "llm_server_engine_step_seconds", _DECODE),
             "s",
@@ -64,7 +64,7 @@ def _figures() -> list[PanelBuilder]:
             idle="idle",
         ),
         number(
-            "Prompt cache hits",
+            "Cache hits",
             "The share of prompt tokens that did not have to be computed.",
             ratio(rate("vllm:prefix_cache_hits_total", MODEL), queries),
             "percentunit",
@@ -73,12 +73,12 @@ def _figures() -> list[PanelBuilder]:
             idle="idle",
         ),
         number(
-            "Memory",
-            "What all processes of the server take of this machine's memory.",
-            footprint,
-            "bytes",
-            base=BLUE,
-            decimals=1,
+            "Memory taken",
+            "The server's share of the memory that there is. From 90 % on, the system begins to swap or to kill.",
+            f"{footprint} / sum({series('llm_server_machine_memory_bytes')})",
+            "percentunit",
+            steps=[(0.8, YELLOW), (0.9, RED)],
+            decimals=0,
         ),
         number(
             "Canary, p95",
@@ -141,6 +141,7 @@ def _cache() -> list[PanelBuilder]:
             {"{{part}}": rate("llm_server_prompt_divergences_total", by="part")},
             "reqps",
             stacked=True,
+            at_least=0.1,
         ),
         lines(
             "Queue, prefill and decode, p95",
@@ -167,7 +168,7 @@ def _memory() -> list[PanelBuilder]:
         ),
         lines(
             "Process memory",
-            "The physical footprint: what the process costs this machine, GPU memory included.",
+            "The physical footprint: what a process costs this machine, GPU memory included.",
             {"{{process}}": f"sum by (process) ({series('llm_server_process_phys_footprint_bytes')})"},
             "bytes",
             stacked=True,
@@ -175,13 +176,11 @@ def _memory() -> list[PanelBuilder]:
         ),
         lines(
             "Prompt cache",
-            "What is kept of earlier prompts, and what had to make room.",
-            {
-                "bytes": f"sum({series('llm_server_prefix_cache_bytes')})",
-                "evictions/s": rate("llm_server_prefix_cache_evictions_total"),
-            },
+            "What is kept of earlier prompts, so that the next one on the same beginning need not compute it again.",
+            {"kept": f"sum({series('llm_server_prefix_cache_bytes')})"},
             "bytes",
-            colors={"bytes": GREEN, "evictions/s": RED},
+            at_least=2**20,
+            colors={"kept": GREEN},
         ),
     ]
 
@@ -195,6 +194,7 @@ def _machine() -> list[PanelBuilder]:
             {"{{reason}}": f"sum by (reason) (increase({series('llm_server_engine_restarts_total')}[5m]))"},
             "short",
             stacked=True,
+            at_least=1,
             colors={"crash": RED, "abort": ORANGE, "killed": PURPLE, "watchdog": YELLOW, "canary": BLUE},
         ),
         lines(
@@ -203,6 +203,7 @@ def _machine() -> list[PanelBuilder]:
             {"{{result}}": f"sum by (result) (increase({series('llm_server_canary_total')}[5m]))"},
             "short",
             stacked=True,
+            at_least=1,
             colors={"ok": GREEN, "error": RED, "timeout": ORANGE},
         ),
         lines(

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.builders import dashboard
 
 from boards.layout import PanelBuilder, board, fill, row
 from boards.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, YELLOW, heat, lines, number, state
-from boards.promql import MODEL, SERVER, buckets, mean, quantile, rate, series
+from boards.promql import MODEL, SERVER, buckets, mean, quantile, rate, series, used
 
 UID: Final = "llm-server-overview"
 
@@ -32,8 +32,8 @@ def overview() -> dashboard.Dashboard:
 def _figures() -> list[PanelBuilder]:
     engine = "/d/llm-server-engine"
     failed = rate("llm_server_http_requests_total", _POSTS + ',status=~"5..",status!="529"')
-    broken = rate("vllm:request_success_total", SERVER + ',finished_reason="error"')
-    errors = f"({failed} or vector(0)) + {broken}"
+    broken = rate("llm_server_stream_errors_total")
+    errors = f"({failed} or vector(0)) + ({broken} or vector(0))"
     return [
         state(
             "Engine",
@@ -87,7 +87,7 @@ def _figures() -> list[PanelBuilder]:
             "Tokens out",
             "Tokens written per second, by all requests together.",
             rate("vllm:generation_tokens_total", MODEL),
-            "suffix: tok/s",
+            "suffix:tok/s",
             base=BLUE,
             decimals=0,
         ),
@@ -127,7 +127,7 @@ def _latency() -> list[PanelBuilder]:
                 "read": rate("vllm:prompt_tokens_by_source_total", MODEL + ',source="local_compute"'),
                 "from cache": rate("vllm:prompt_tokens_by_source_total", MODEL + ',source="local_cache_hit"'),
             },
-            "suffix: tok/s",
+            "suffix:tok/s",
             colors={"written": BLUE, "read": ORANGE, "from cache": GREEN},
         ),
     ]
@@ -197,13 +197,22 @@ def _distributions() -> list[PanelBuilder]:
 
 
 def _objectives() -> list[PanelBuilder]:
-    return [
+    none = 'label_replace(vector(0), "alertname", "none", "", "")'
+    panels = [
+        lines(
+            "Alerts",
+            "Which alerts were firing when. monitoring/README.md says what to do about each.",
+            {"{{alertname}}": f'count by (alertname) (ALERTS{{alertstate="firing"}}) or {none}'},
+            "short",
+            stacked=True,
+            at_least=1,
+        ),
         lines(
             "Error budget burn",
             "How many times faster than allowed the budget for failed requests is spent, over windows of an alert. At"
             " 14.4 over an hour somebody is paged.",
             {window: f"max(slo:unavailable:ratio{window}) / {_BUDGET}" for window in ("5m", "1h", "6h", "3d")},
-            "suffix: x",
+            "suffix:x",
             limit=14.4,
         ),
         lines(
@@ -216,12 +225,13 @@ def _objectives() -> list[PanelBuilder]:
         lines(
             "Responses by status",
             "4xx is what clients did wrong, 429 and 529 a full queue, 5xx what the server did wrong.",
-            {"{{status}}": rate("llm_server_http_requests_total", _POSTS, by="status")},
+            {"{{status}}": used("llm_server_http_requests_total", _POSTS, by="status")},
             "reqps",
             stacked=True,
             colors={"200": GREEN, "400": GREY, "429": PURPLE, "529": PURPLE, "500": RED, "503": RED},
         ),
     ]
+    return [panel.span(6) for panel in panels]
 
 
 def _quantiles(title: str, description: str, metric: str, limit: float) -> PanelBuilder:

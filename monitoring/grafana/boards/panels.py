@@ -116,11 +116,13 @@ def lines(
     limit: float | None = None,
     colors: Mapping[str, str] | None = None,
     exemplars: str = "",
+    at_least: float | None = None,
     maximum: float | None = None,
 ) -> timeseries.Panel:
-    """Lines over time, their last values in the legend. `limit` draws the objective as a red line.
+    """Lines over time; lines that are not stacked have their last values in the legend.
 
-    `exemplars` names the query whose exemplars are drawn: points that link to the trace of one request.
+    `limit` draws the objective as a dashed red line. The axis reaches to `at_least` also when all is zero, and never
+    beyond `maximum`. `exemplars` names the query whose exemplars are drawn: points that link to one request's trace.
     """
     panel = (
         timeseries.Panel()
@@ -129,10 +131,11 @@ def lines(
         .datasource(PROMETHEUS)
         .unit(unit)
         .min(0)
-        .line_width(1 if stacked else 2)
-        .fill_opacity(45 if stacked else 8)
+        # A line around a stacked series of zeros would have the color of the whole.
+        .line_width(0 if stacked else 2)
+        .fill_opacity(70 if stacked else 8)
         .show_points(common.VisibilityMode.NEVER)
-        .legend(_legend())
+        .legend(_legend([] if stacked else ["lastNotNull"]))
         .tooltip(
             common_builders.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING)
         )
@@ -151,6 +154,8 @@ def lines(
             common_builders.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
         )
         panel.axis_soft_max(limit * 1.1)
+    if at_least is not None:
+        panel.axis_soft_max(at_least)
     if maximum is not None:
         panel.max(maximum)
     return panel
@@ -183,13 +188,13 @@ def heat(title: str, description: str, expression: str, unit: str, *, exemplars:
     )
 
 
-def _legend() -> common_builders.VizLegendOptions:
+def _legend(figures: Sequence[str]) -> common_builders.VizLegendOptions:
     return (
         common_builders.VizLegendOptions()
         .display_mode(common.LegendDisplayMode.LIST)
         .placement(common.LegendPlacement.BOTTOM)
         .show_legend(True)
-        .calcs(["lastNotNull"])
+        .calcs(list(figures))
     )
 
 

@@ -39,5 +39,11 @@ def buckets(metric: str, selector: str = SERVER) -> str:
     return f"sum by (le) (increase({series(metric + '_bucket', selector)}{_WINDOW}))"
 
 
+def used(metric: str, selector: str, *, by: str) -> str:
+    """Events per second by label, less the values of it that have never been counted."""
+    counted = f"sum by ({by}) ({series(metric, selector)}) > 0"
+    return f"{rate(metric, selector, by=by)} and on ({by}) ({counted})"
+
+
 def _by(labels: str) -> str:
     return f" by ({labels}) " if labels else ""
