@@ -80,6 +80,42 @@ def messages(text: str) -> dict[str, Any]:
     }
 
 
+def responses(text: str) -> dict[str, Any]:
+    """Every place of a Responses request that takes free text."""
+    schema = {"type": "object", "properties": {"a": {"type": "string", "description": text, "default": text}}}
+    return {
+        "model": "gpt-oss-20b",
+        "instructions": text,
+        "input": [
+            {"role": "developer", "content": text},
+            {"role": "user", "content": [{"type": "input_text", "text": text}]},
+            {"type": "reasoning", "id": text, "summary": [], "encrypted_content": text, "content": [{"text": text}]},
+            {
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": text}, {"type": "refusal", "refusal": text}],
+            },
+            {"type": "function_call", "call_id": "call_1", "name": "read", "arguments": text},
+            {"type": "function_call_output", "call_id": "call_1", "output": text},
+            {"type": "custom_tool_call", "call_id": "call_2", "name": "patch", "input": text},
+            {"type": "custom_tool_call_output", "call_id": "call_2", "output": [{"type": "input_text", "text": text}]},
+            {"type": "local_shell_call", "call_id": "call_3", "action": {"command": [text]}},
+            {"type": "local_shell_call_output", "id": "call_3", "output": text},
+            {"type": "mcp_call", "id": "call_4", "name": "find", "arguments": text, "output": text},
+            {"type": "tool_search_output", "tools": [{"type": "function", "name": "found", "description": text}]},
+            {"role": "user", "content": text},
+        ],
+        "tools": [
+            {"type": "function", "name": "read", "description": text, "parameters": schema},
+            {"type": "custom", "name": "patch", "description": text},
+            {"type": "namespace", "name": "n", "description": text, "tools": [{"type": "custom", "name": "patch"}]},
+        ],
+        "text": {"format": {"type": "json_schema", "name": "n", "description": text, "schema": {"title": text}}},
+        "metadata": {"a": text},
+        "user": text,
+        "prompt_cache_key": text,
+    }
+
+
 async def special_ids(path: str, body: dict[str, Any]) -> list[int]:
     """The special tokens of the prompt that the request becomes."""
     engine = ScriptedEngine(reply("Think.", "Hello!"))
@@ -89,8 +125,11 @@ async def special_ids(path: str, body: dict[str, Any]) -> list[int]:
     return [token for token in engine.submissions[0].prompt if is_special(token)]
 
 
+REQUESTS = [("/v1/chat/completions", chat), ("/v1/messages", messages), ("/v1/responses", responses)]
+
+
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize(("path", "body"), [("/v1/chat/completions", chat), ("/v1/messages", messages)])
+@pytest.mark.parametrize(("path", "body"), REQUESTS)
 async def test_no_field_can_place_a_special_token(path: str, body: Any, text: str) -> None:
     assert await special_ids(path, body(text)) == await special_ids(path, body(PLAIN))
 
@@ -101,6 +140,11 @@ async def test_names_that_spell_special_tokens_are_refused(text: str) -> None:
     asked["tools"][0]["function"]["name"] = text
     claude = messages(PLAIN)
     claude["tools"][0]["name"] = text
+    named = [responses(PLAIN) for _ in range(3)]
+    for number, body in enumerate(named):
+        body["tools"][number]["name"] = text
     async with async_client(application(ScriptedEngine(reply("Think.", "Hello!")))) as client:
+        for body in named:
+            assert (await client.post("/v1/responses", json=body)).status_code == 400
         assert (await client.post("/v1/chat/completions", json=asked)).status_code == 400
         assert (await client.post("/v1/messages", json=claude)).status_code == 400

@@ -59,13 +59,21 @@ MESSAGES = {
 }
 REDACTED = {**MESSAGES, "thinking": {"type": "adaptive"}}
 OMITTED = {**MESSAGES, "thinking": {"type": "enabled", "budget_tokens": 1024, "display": "omitted"}}
+RESPONSES = {
+    "model": "gpt-oss-20b",
+    "input": "Hello",
+    "tools": [{"type": "function", "name": "get_weather", "parameters": TOOL}],
+}
+SEALED = {**RESPONSES, "include": ["reasoning.encrypted_content"], "store": False}
 REQUESTS = (
+    ("/v1/responses", RESPONSES),
+    ("/v1/responses", SEALED),
     ("/v1/chat/completions", CHAT),
     ("/v1/messages", MESSAGES),
     ("/v1/messages", REDACTED),
     ("/v1/messages", OMITTED),
 )
-SEAL = re.compile(r'"(data|signature)":"([A-Za-z0-9_-]+)"')
+SEAL = re.compile(r'"(data|signature|encrypted_content)":"([A-Za-z0-9_-]+)"')
 
 
 def tokens(*texts: str) -> list[int]:
@@ -136,7 +144,7 @@ def test_seals_are_found_where_thinking_was_asked_for() -> None:
         async with async_client(app) as client:
             return [(await client.post(path, json=body)).text for path, body in REQUESTS]
 
-    assert [bool(SEAL.search(text)) for text in asyncio.run(texts())] == [False, False, True, True]
+    assert [bool(SEAL.search(text)) for text in asyncio.run(texts())] == [False, True, False, False, True, True]
 
 
 @settings(max_examples=150)
