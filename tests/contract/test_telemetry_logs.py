@@ -102,11 +102,11 @@ def place(text: str, prompt: Prompt) -> int:
     ],
 )
 async def test_where_a_prompt_left_the_known_ones_is_said(text: str, part: str, log: list[dict[str, Any]]) -> None:
-    said: tuple[Instructions | UserText | AssistantText, ...]
     said = (Instructions("Be brief."), UserText("Hello"), AssistantText("Well."), UserText("Go on"))
+    texts = ("Be brief.", "Hello", "Well.", "Go on")
     index = place(text, render(Conversation(said, (Tool("now", "The time."),))))
     roles = ("system", "user", "assistant", "user")
-    messages = [{"role": role, "content": item.text} for role, item in zip(roles, said, strict=True)]
+    messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
     engine = ScriptedEngine(reply("Hm.", "Hello"), diverged_at=index)
     response = await client(engine).post(CHAT, json={**BODY, "messages": messages})
     assert response.status_code == 200
