@@ -64,6 +64,7 @@ RESPONSES = {
     "input": "Hello",
     "tools": [{"type": "function", "name": "get_weather", "parameters": TOOL}],
 }
+RAW = {"model": "gpt-oss-20b", "prompt": "Hello", "max_tokens": 1000}
 SEALED = {**RESPONSES, "include": ["reasoning.encrypted_content"], "store": False}
 REQUESTS = (
     ("/v1/responses", RESPONSES),
@@ -72,6 +73,8 @@ REQUESTS = (
     ("/v1/messages", MESSAGES),
     ("/v1/messages", REDACTED),
     ("/v1/messages", OMITTED),
+    ("/v1/completions", RAW),
+    ("/v1/completions", {**RAW, "prompt": [START, *text_tokens("assistant")], "logprobs": 2}),
 )
 SEAL = re.compile(r'"(data|signature|encrypted_content)":"([A-Za-z0-9_-]+)"')
 
@@ -144,7 +147,10 @@ def test_seals_are_found_where_thinking_was_asked_for() -> None:
         async with async_client(app) as client:
             return [(await client.post(path, json=body)).text for path, body in REQUESTS]
 
-    assert [bool(SEAL.search(text)) for text in asyncio.run(texts())] == [False, True, False, False, True, True]
+    assert [bool(SEAL.search(text)) for text in asyncio.run(texts())] == [
+        *(False, True, False, False, True, True),
+        *(False, False),
+    ]
 
 
 @settings(max_examples=150)

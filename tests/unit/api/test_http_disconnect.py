@@ -11,14 +11,19 @@ from fastapi import FastAPI
 from starlette.types import Message, Scope
 
 from clients import application
-from fakes import Hang, Script, ScriptedEngine, message, reply
-from llm_server.harmony.encoding import END
+from fakes import Hang, Script, ScriptedEngine, message, reply, text_tokens
+from llm_server.harmony.encoding import END, START
 
 PATIENCE = 5.0
 """Seconds after which something that should have ended is taken for stuck."""
 
-BODY = {"model": "gpt-oss-20b", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 100}
-PATHS = ["/v1/chat/completions", "/v1/messages"]
+BODY = {
+    "model": "gpt-oss-20b",
+    "messages": [{"role": "user", "content": "Hello"}],
+    "prompt": [START, *text_tokens("assistant")],
+    "max_tokens": 100,
+}
+PATHS = ["/v1/chat/completions", "/v1/messages", "/v1/completions"]
 SCRIPTS: dict[str, Script] = {
     "before the first token": [Hang()],
     "while it thinks": [*message("analysis", "Hm, hm, hm.", END)[:-3], Hang()],

@@ -10,18 +10,29 @@ import pytest
 from starlette.types import Message, Scope
 
 from clients import application
-from fakes import Fail, ScriptedEngine, Wait, reply
+from fakes import Fail, ScriptedEngine, Wait, reply, text_tokens
+from llm_server.harmony.encoding import START
 
 PATIENCE = 5.0
 """Seconds after which something that should have ended is taken for stuck."""
 
-BODY: dict[str, Any] = {"model": "gpt-oss-20b", "stream": True, "max_tokens": 100}
+BODY: dict[str, Any] = {
+    "model": "gpt-oss-20b",
+    "stream": True,
+    "max_tokens": 100,
+    "prompt": [START, *text_tokens("assistant")],
+}
 KEEP_ALIVE = {
     "/v1/chat/completions": b": keep-alive\n\n",
+    "/v1/completions": b": keep-alive\n\n",
     "/v1/messages": b'event: ping\ndata: {"type":"ping"}\n\n',
 }
-FIRST = {"/v1/chat/completions": b"chat.completion.chunk", "/v1/messages": b"message_start"}
-LAST = {"/v1/chat/completions": b"[DONE]", "/v1/messages": b"message_stop"}
+FIRST = {
+    "/v1/chat/completions": b"chat.completion.chunk",
+    "/v1/completions": b": keep-alive",
+    "/v1/messages": b"message_start",
+}
+LAST = {"/v1/chat/completions": b"[DONE]", "/v1/completions": b"[DONE]", "/v1/messages": b"message_stop"}
 
 
 class Patient:
