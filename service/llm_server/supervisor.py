@@ -167,7 +167,7 @@ class _Engine:
                 (stuck if stuck.done() else mute).result()
                 await self._kill_stuck(process, reason)
             code = await ended
-            self.metrics.ended(reason or _end_reason(code))
+            self.metrics.ended(reason or end_reason(code))
             return code
         finally:
             stuck.cancel()
@@ -190,7 +190,7 @@ class _Engine:
         process.kill()
 
 
-def _end_reason(code: int) -> EndReason:
+def end_reason(code: int) -> EndReason:
     """SIGABRT is how Metal ends a process whose work on the GPU failed, SIGKILL how a system does that lacks memory."""
     match -code:
         case signal.SIGABRT:

@@ -9,7 +9,7 @@ import asyncio
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from opentelemetry.trace import INVALID_SPAN, Span
 
@@ -17,9 +17,6 @@ from llm_server.observability.records import Cause
 
 if TYPE_CHECKING:
     from llm_server.observability.watch import GenerationWatch
-
-UNREAD_SECONDS: Final = 30.0
-"""A stream that is given up while it has waited for its reader for so long is given up for that."""
 
 
 @dataclass(slots=True)

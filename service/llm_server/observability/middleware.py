@@ -15,7 +15,7 @@ from opentelemetry.trace import StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llm_server.observability.exchange import UNREAD_SECONDS, Exchange, current_exchange
+from llm_server.observability.exchange import Exchange, current_exchange
 from llm_server.observability.records import HttpDone
 from llm_server.observability.routes import QUIET, dialect, known_method
 from llm_server.observability.summary import log_fields, server_timing
@@ -29,11 +29,12 @@ logger = logging.getLogger("llm_server.requests")
 
 
 class Observed:
-    """See the module."""
+    """A stream that is given up after it has waited for its reader for `unread_seconds` is given up for that."""
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, unread_seconds: float = 30.0) -> None:
         self._app = app
         self._telemetry = telemetry
+        self._unread_seconds = unread_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,7 +45,7 @@ class Observed:
         self._telemetry.inflight[inflight] += 1
         token = current_exchange.set(exchange)
         try:
-            await self._app(scope, _receiving(exchange, receive), _sending(exchange, send))
+            await self._app(scope, _receiving(exchange, receive), _sending(exchange, send, self._unread_seconds))
         finally:
             current_exchange.reset(token)
             self._telemetry.inflight[inflight] -= 1
@@ -79,14 +80,14 @@ def _receiving(exchange: Exchange, receive: Receive) -> Receive:
     return received
 
 
-def _sending(exchange: Exchange, send: Send) -> Send:
+def _sending(exchange: Exchange, send: Send, unread_seconds: float) -> Send:
     async def sent(message: Message) -> None:
         match message:
             case {"type": "http.response.start"}:
                 _note_start(exchange, message)
                 await send(message)
             case {"type": "http.response.body"}:
-                await _send_piece(exchange, send, message)
+                await _send_piece(exchange, send, message, unread_seconds)
             case _:
                 await send(message)
 
@@ -101,7 +102,7 @@ def _note_start(exchange: Exchange, message: Message) -> None:
         headers["server-timing"] = timing
 
 
-async def _send_piece(exchange: Exchange, send: Send, message: Message) -> None:
+async def _send_piece(exchange: Exchange, send: Send, message: Message, unread_seconds: float) -> None:
     """A header can say little of a stream, so its whole timing follows it, as a comment that parsers of events skip."""
     last = not message.get("more_body")
     if last and exchange.streaming and not message.get("body") and _is_whole(exchange):
@@ -111,7 +112,7 @@ async def _send_piece(exchange: Exchange, send: Send, message: Message) -> None:
         await send(message)
         exchange.complete |= last
     except asyncio.CancelledError:
-        exchange.unread |= time.monotonic() - began > UNREAD_SECONDS and not exchange.disconnected
+        exchange.unread |= time.monotonic() - began > unread_seconds and not exchange.disconnected
         raise
     finally:
         exchange.stalled += time.monotonic() - began

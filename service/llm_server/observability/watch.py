@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.context import Context
@@ -38,7 +39,15 @@ _FINISHED: Final[dict[str, FinishedReason]] = {"length": "length"}
 class GenerationWatch:
     """See `observation.Watch`. Afterwards, its properties say what is known of the generation."""
 
-    def __init__(self, request: GenerationRequest, exchange: Exchange, sink: Sink, tracer: Tracer, model: str) -> None:
+    def __init__(
+        self,
+        request: GenerationRequest,
+        exchange: Exchange,
+        sink: Sink,
+        tracer: Tracer,
+        model: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.outcome: Outcome | None = None
         self.error = ""
         self.cause: Cause | None = None
@@ -50,8 +59,9 @@ class GenerationWatch:
         self._sink = sink
         self._tracer = tracer
         self._model = model
+        self._clock = clock
         self._trace_id = exported_trace_id(exchange.span)
-        self._begun = time.monotonic()
+        self._begun = self._clock()
         self._rendered: float | None = None
         self._guarded: float | None = None
         self._admitted: float | None = None
@@ -69,30 +79,30 @@ class GenerationWatch:
     # What it is told
 
     def rendered(self, prompt_tokens: int) -> None:
-        self._rendered = time.monotonic()
+        self._rendered = self._clock()
         self.prompt_tokens = prompt_tokens
 
     def guarded(self) -> None:
-        self._guarded = time.monotonic()
+        self._guarded = self._clock()
 
     def refused(self, error: BaseException) -> None:
         is_schema = self._rendered is not None and self._guarded is None and isinstance(error, ServerError)
         self._sink(GenerationRefused(is_schema, isinstance(error, RequestTimeout)))
 
     def admitted(self, max_tokens: int) -> None:
-        self._admitted = time.monotonic()
+        self._admitted = self._clock()
         self.max_tokens = max_tokens
         self._exchange.generations.append(self)
 
     def started(self, started: Started) -> None:
         if self._started is None:
-            self._started = time.monotonic()
+            self._started = self._clock()
             self.cached_tokens = started.cached_tokens
 
     def decoded(self, tokens: int) -> None:
         if not tokens:
             return
-        now = time.monotonic()
+        now = self._clock()
         if self._latest is None:
             self._first = now
         else:
@@ -104,13 +114,13 @@ class GenerationWatch:
             self._sink(self._progress())
 
     def shown(self) -> None:
-        self._first_output = time.monotonic()
+        self._first_output = self._clock()
 
     def left_engine(self, finished: Finished) -> None:
         self._timings.append(finished)
 
     def ended(self, outcome: Outcome, error: Exception | None) -> None:
-        self._ended = time.monotonic()
+        self._ended = self._clock()
         self.outcome = outcome
         self.error = "" if error is None else getattr(error, "code", "internal_error")
         self.cause = self._cause(outcome, error)
