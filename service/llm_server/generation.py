@@ -33,7 +33,7 @@ from llm_server.events import (
     Usage,
 )
 from llm_server.harmony.encoding import CALL, STOP_TOKENS, is_special, token_bytes
-from llm_server.harmony.grammar import turn_grammar
+from llm_server.harmony.grammar import rules_to_try, turn_grammar
 from llm_server.harmony.identifiers import Identifiers, identified, identified_conversation
 from llm_server.harmony.messages import assistant_start, framed
 from llm_server.harmony.parse import HarmonyParser
@@ -44,10 +44,9 @@ from llm_server.harmony.render import Part, Prompt, render
 from llm_server.harmony.repairs import Repair
 from llm_server.harmony.seal import Sealer
 from llm_server.harmony.transcript import TurnRecorder
+from llm_server.harmony.trials import shared_trials
 from llm_server.observation import Observer, Outcome, Watch, unobserved
 from llm_server.stop_strings import StopStrings
-
-GRAMMAR_SECONDS: Final = 5.0
 
 MAX_CORRECTIONS: Final = 2
 """How often a model may be told, within one request, that the tool it called does not exist."""
@@ -139,13 +138,11 @@ class Generator:
         return await asyncio.to_thread(render, request.conversation, self.memory)
 
     async def _grammar(self, request: GenerationRequest) -> str:
-        """Off the event loop: a schema may take its time, and costs its sender a refusal if it takes too long."""
+        """Off the event loop, and tried out elsewhere: a schema that takes too long costs its sender a refusal."""
         if not self._guard or request.raw is not None:
             return ""
-        try:
-            return await asyncio.wait_for(asyncio.to_thread(turn_grammar, request), GRAMMAR_SECONDS)
-        except TimeoutError:
-            raise BadRequest(f"A schema took longer than {GRAMMAR_SECONDS:g} s to compile.") from None
+        faults = await shared_trials().faults(await asyncio.to_thread(rules_to_try, request))
+        return await asyncio.to_thread(turn_grammar, request, faults)
 
     def _submission(self, request: GenerationRequest, prompt: Prompt, grammar: str) -> Submit:
         if is_special(max(request.sampling.logit_bias, default=0)):

@@ -1,8 +1,9 @@
 """Guarded decoding: which tokens a row may choose next, by the grammar of its request.
 
-Grammars are compiled on a thread of their own, so a large one holds up nobody's decode step. The mask is a plain array
-that works on every backend (llguidance's own kernel is for Metal alone), and it is computed on the host while the
-device runs the forward pass. Knows grammars and token ids; what the grammars describe is their author's business.
+Grammars are compiled on a thread of their own, so a large one holds up nobody's decode step, and one that takes too
+long to compile or to follow is given up. The mask is a plain array that works on every backend (llguidance's own
+kernel is for Metal alone), and it is computed on the host while the device runs the forward pass. Knows grammars and
+token ids; what the grammars describe is their author's business.
 """
 
 # mypy: allow-untyped-calls
@@ -11,6 +12,7 @@ device runs the forward pass. Knows grammars and token ids; what the grammars de
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +21,16 @@ from typing import Any, Final, cast
 import mlx.core as mx
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
+
+from llm_server.harmony.limits import parser_limits
+
+COMPILE_SECONDS: Final = 5.0
+
+LONGEST_DELAY, LONGEST_MEAN_DELAY = 1.0, 0.005
+"""Seconds of computing by which one row's masks may hold up the batch: in all, and for each token besides."""
+
+_COMPILERS: Final = 4
+"""Threads. One that compiles for ever can not be stopped; when all do, no grammar is compiled that is not known."""
 
 _GRAMMARS: Final = 64
 _MASKS: Final = 64
@@ -69,51 +81,97 @@ class Guard:
     def __init__(self, matcher: LLMatcher, masks: Masks) -> None:
         self._matcher = matcher
         self._masks = masks
-        self._at_start = True
+        self._tokens = -1
+        self._seconds = 0.0
+        self._gave_up = False
 
     def mask(self, last: int, dtype: mx.Dtype) -> mx.array | None:
         """What to add to the logits after `last`, or None where the grammar has nothing more to say.
 
         The first `last` is the prompt's, which the grammar knows nothing of. A grammar that fails, by a limit of its
-        own, leaves the row unguarded rather than the request unanswered: the parser takes whatever comes.
+        own or of ours, leaves the row unguarded rather than the request unanswered: the parser takes whatever comes.
         """
-        if not self._at_start and not self._matcher.consume_token(last):
-            _log.warning("a grammar gave up: %s", self._matcher.stop_reason())
-        self._at_start = False
-        if self._matcher.is_stopped():
+        self._tokens += 1
+        if self._gave_up:
             return None
-        return self._masks.array(self._matcher.compute_bitmask(), dtype)
+        started = time.thread_time()
+        bits = self._bits(last)
+        self._seconds += time.thread_time() - started
+        if self._seconds > LONGEST_DELAY + LONGEST_MEAN_DELAY * self._tokens:
+            self._give_up("too slow")
+        return None if bits is None else self._masks.array(bits, dtype)
+
+    def _bits(self, last: int) -> bytes | None:
+        if self._tokens:
+            self._matcher.consume_token(last)
+        bits = None if self._matcher.is_stopped() else self._matcher.compute_bitmask()
+        if self._matcher.is_error():
+            self._give_up(str(self._matcher.stop_reason()))
+            return None
+        return bits
+
+    def _give_up(self, reason: str) -> None:
+        _log.warning("a grammar was given up: %s", reason)
+        self._gave_up = True
+
+
+class _Compilation:
+    """A grammar that is being compiled, or was, since its first use."""
+
+    def __init__(self, matcher: Future[LLMatcher]) -> None:
+        self._matcher = matcher
+        self._deadline = time.monotonic() + COMPILE_SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        return self._matcher.done() or time.monotonic() > self._deadline
+
+    def matcher(self) -> LLMatcher:
+        """Waits for it.
+
+        Raises:
+            ValueError: it is no grammar, or takes too long.
+        """
+        try:
+            return self._matcher.result(max(0.0, self._deadline - time.monotonic()))
+        except TimeoutError:
+            raise ValueError(f"The request's grammar takes longer than {COMPILE_SECONDS:g} s to compile.") from None
 
 
 class Grammars:
     """Compiles grammars (Lark text) against one tokenizer; the most recently used ones are kept compiled."""
 
     def __init__(self, tokenizer: Callable[[], LLTokenizer], vocabulary: int) -> None:
-        self._compiler = ThreadPoolExecutor(1, "grammar")
-        self._tokenizer = self._compiler.submit(tokenizer)
+        self._compilers = ThreadPoolExecutor(_COMPILERS, "grammar")
+        self._tokenizer = self._compilers.submit(tokenizer)
         self._masks = Masks(vocabulary)
-        self._compiled: OrderedDict[str, Future[LLMatcher]] = OrderedDict()
+        self._compiled: OrderedDict[str, _Compilation] = OrderedDict()
 
-    def prepare(self, grammar: str) -> Future[LLMatcher]:
-        """Start to compile; done at once if this grammar is known."""
-        if (known := self._compiled.get(grammar)) is not None:
-            self._compiled.move_to_end(grammar)
-            return known
-        future = self._compiled[grammar] = self._compiler.submit(self._compile, grammar)
-        if len(self._compiled) > _GRAMMARS:
-            self._compiled.popitem(last=False)
-        return future
+    def ready(self, grammar: str) -> bool:
+        """Whether `guard` need not wait for this grammar. It is being compiled from now on."""
+        return self._tokenizer.done() and self._compilation(grammar).is_over
 
     def guard(self, grammar: str) -> Guard:
         """A guard at the grammar's start.
 
         Raises:
-            ValueError: it is no grammar.
+            ValueError: it is no grammar, or takes too long to compile.
         """
-        return Guard(self.prepare(grammar).result().deep_copy(), self._masks)
+        self._tokenizer.result()
+        return Guard(self._compilation(grammar).matcher().deep_copy(), self._masks)
+
+    def _compilation(self, grammar: str) -> _Compilation:
+        if (known := self._compiled.get(grammar)) is not None:
+            self._compiled.move_to_end(grammar)
+            return known
+        compilation = self._compiled[grammar] = _Compilation(self._compilers.submit(self._compile, grammar))
+        if len(self._compiled) > _GRAMMARS:
+            self._compiled.popitem(last=False)
+        return compilation
 
     def _compile(self, grammar: str) -> LLMatcher:
-        matcher = LLMatcher(self._tokenizer.result(), LLMatcher.grammar_from_lark(grammar), log_level=0)
+        text = LLMatcher.grammar_from_lark(grammar)
+        matcher = LLMatcher(self._tokenizer.result(), text, log_level=0, limits=parser_limits())
         if matcher.is_error():
             # The library's message quotes the grammar, which holds a caller's schema.
             raise ValueError("The request's grammar can not be compiled.")

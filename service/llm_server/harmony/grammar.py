@@ -9,52 +9,62 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from llguidance import LLMatcher
 
 from llm_server.conversation import GenerationRequest, Tool
 from llm_server.errors import BadRequest
-
-MAX_SCHEMA_BYTES: Final = 64 * 1024
-MAX_SCHEMA_DEPTH: Final = 32
+from llm_server.harmony.faults import reason
+from llm_server.harmony.schemas import json_rule, telling_keywords, weakened
 
 HEADERS: Final = 14
 """Tokens of what stands around analysis and answer, and a few words of the answer. With less, there is no analysis."""
 
-_SPACE: Final = "( |\\n {0,24})?"
-"""Between JSON's tokens: nothing, a blank, or a line break with indentation. More of it is a loop, not formatting."""
-
-_LARGEST_INTEGER: Final = 2**53 - 1
-"""What every JSON reader takes exactly (RFC 8259, section 6); a longer run of digits is a loop, too."""
+_TEXT: Final = "TEXT"
+_NO_FAULTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-def turn_grammar(request: GenerationRequest) -> str:
+def rules_to_try(request: GenerationRequest) -> list[str]:
+    """The rules that the caller had a say in: any of them may be too much for the grammar library.
+
+    Raises:
+        BadRequest: a schema is too large or too deep.
+    """
+    rules = [rule for tool in _callable(request) for rule in _rules_of(tool) if rule != _TEXT]
+    if request.answer_schema is not None:
+        rules.append(json_rule(request.answer_schema, strict=True))
+    return rules
+
+
+def turn_grammar(request: GenerationRequest, faults: Mapping[str, str] = _NO_FAULTS) -> str:
     """The grammar of the assistant's turn, from the first token after `<|start|>assistant`.
 
     `(analysis)? (preamble (analysis)?)? (final | call+)`, where each message ends with its own terminator. A call that
-    ends with `<|end|>` may be followed by another one; `<|call|>` ends the turn.
+    ends with `<|end|>` may be followed by another one; `<|call|>` ends the turn. `faults`: why which of `rules_to_try`
+    can not be enforced.
 
     Raises:
         BadRequest: a schema is too large, too deep, or uses a keyword that can not be enforced.
     """
-    grammar = "\n".join(_rules(request))
+    grammar = "\n".join(_rules(request, faults))
     if fault := _fault(grammar):
         raise BadRequest(f"A schema can not be enforced: {fault}.")
     return grammar
 
 
-def _rules(request: GenerationRequest) -> Iterator[str]:
+def _rules(request: GenerationRequest, faults: Mapping[str, str]) -> Iterator[str]:
     callable_tools = _callable(request)
     yield "%llguidance {}"
     budget = _budget(request)
     yield f"start: {'' if budget == 0 else 'thought? '}{_turn(request, bool(callable_tools))}"
     yield from _thoughts(budget)
     yield 'preamble: <|channel|> "commentary" <|message|> TEXT <|end|> <|start|> "assistant"'
-    yield f'final: <|channel|> "final" <|message|> {_answer(request)} <|return|>'
+    yield f'final: <|channel|> "final" <|message|> {_answer(request, faults)} <|return|>'
     if callable_tools:
-        yield from _calls(callable_tools, request.tool_choice.parallel)
-    yield "TEXT: /(?s:.*)/"
+        yield from _calls(callable_tools, faults, request.tool_choice.parallel)
+    yield f"{_TEXT}: /(?s:.*)/"
 
 
 def _turn(request: GenerationRequest, may_call: bool) -> str:
@@ -87,66 +97,69 @@ def _thoughts(budget: int | None) -> Iterator[str]:
         yield f"{name}_text{limit}: TEXT"
 
 
-def _answer(request: GenerationRequest) -> str:
-    return "TEXT" if request.answer_schema is None else _json(request.answer_schema, strict=True)
+def _answer(request: GenerationRequest, faults: Mapping[str, str]) -> str:
+    if request.answer_schema is None:
+        return _TEXT
+    rule = json_rule(request.answer_schema, strict=True)
+    if fault := faults.get(rule):
+        raise _refusal("The schema of the answer", fault, request.answer_schema)
+    return rule
 
 
-def _calls(tools: list[Tool], parallel: bool) -> Iterator[str]:
+def _calls(tools: list[Tool], faults: Mapping[str, str], parallel: bool) -> Iterator[str]:
     names = [f"call_{number}" for number, _ in enumerate(tools)]
     another = f' (<|end|> <|start|> "assistant" ({" | ".join(names)}))*' if parallel else ""
     yield f"calls: ({' | '.join(names)}){another} <|call|>"
     for name, tool in zip(names, tools, strict=True):
         channel = "COMMENTARY" if tool.freeform else "(COMMENTARY | ANALYSIS)"
-        yield f"{name}: <|channel|> {channel} {_body(tool)}"
+        yield f"{name}: <|channel|> {channel} {_body(tool, faults)}"
     yield 'COMMENTARY: "commentary"'
     yield 'ANALYSIS: "analysis"'
 
 
-def _body(tool: Tool) -> str:
+def _body(tool: Tool, faults: Mapping[str, str]) -> str:
     """Recipient, content type and arguments. The model likes to write a call on the analysis channel, too; there,
     plain text could be a thought as well."""
     recipient = f" to=functions.{tool.name}"
+    rule = _rule_of(tool, faults)
+    if tool.freeform is None:
+        return f'{_literal(recipient + " ")} <|constrain|> "json" <|message|> {rule}'
+    return f"{_literal(recipient)} <|message|> {rule}"
+
+
+def _rule_of(tool: Tool, faults: Mapping[str, str]) -> str:
+    """The first of the tool's rules that can be enforced."""
+    rules = _rules_of(tool)
+    if rule := next((rule for rule in rules if not faults.get(rule)), None):
+        return rule
+    raise _refusal(f"The input of the tool '{tool.name}'", faults[rules[-1]], tool.parameters or {})
+
+
+def _rules_of(tool: Tool) -> list[str]:
+    """What the tool takes, and, if it is not strict, what remains of that without what may be hard to enforce."""
     match tool.freeform:
         case None:
             schema = {"type": "object"} if tool.parameters is None else tool.parameters
-            return f'{_literal(recipient + " ")} <|constrain|> "json" <|message|> {_json(schema, tool.strict)}'
+            rules = [json_rule(schema, strict=tool.strict)]
+            return rules if tool.strict else list(dict.fromkeys([*rules, json_rule(weakened(schema), strict=False)]))
         case freeform if freeform.syntax == "regex":
-            return f"{_literal(recipient)} <|message|> /{freeform.definition.replace('/', chr(92) + '/')}/"
+            return [f"/{freeform.definition.replace('/', chr(92) + '/')}/"]
         case freeform if freeform.syntax == "lark":
-            return f"{_literal(recipient)} <|message|> %lark {{\n{freeform.definition}\n}}"
-    return f"{_literal(recipient)} <|message|> TEXT"
+            return [f"%lark {{\n{freeform.definition}\n}}"]
+    return [_TEXT]
+
+
+def _refusal(what: str, fault: str, schema: Mapping[str, Any]) -> BadRequest:
+    named = telling_keywords(schema) if fault.startswith("it ") else []
+    uses = f" (it uses {', '.join(map(repr, named))})" if named else ""
+    return BadRequest(f"{what} can not be enforced: {fault}{uses}.")
 
 
 def _literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _json(schema: Mapping[str, Any], strict: bool) -> str:
-    text = json.dumps(schema)
-    if len(text) > MAX_SCHEMA_BYTES:
-        raise BadRequest(f"A JSON schema is longer than {MAX_SCHEMA_BYTES} bytes.")
-    options = {"whitespace_flexible": True, "whitespace_pattern": _SPACE, "lenient": not strict}
-    return "%json " + json.dumps({**_bounded(schema, MAX_SCHEMA_DEPTH), "x-guidance": options})
-
-
-def _bounded(schema: Any, depth: int) -> Any:
-    """The same schema with integers that end."""
-    if depth == 0:
-        raise BadRequest(f"A JSON schema is nested deeper than {MAX_SCHEMA_DEPTH} levels.")
-    match schema:
-        case {"type": "integer"}:
-            limits = {"minimum": -_LARGEST_INTEGER, "maximum": _LARGEST_INTEGER}
-            given = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "enum", "const"} & schema.keys()
-            return schema if given else {**schema, **limits}
-        case dict():
-            return {key: _bounded(value, depth - 1) for key, value in schema.items()}
-        case list():
-            return [_bounded(value, depth - 1) for value in schema]
-    return schema
-
-
 @lru_cache(maxsize=256)
 def _fault(grammar: str) -> str:
-    """The library's reason to refuse it, without the lines it quotes, which hold the caller's own text."""
-    message = LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar))
-    return message and (message.splitlines()[0].partition(": ")[2] or "it is not valid")
+    """Why the library refuses it, or ""."""
+    return reason(LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar)))

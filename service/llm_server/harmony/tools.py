@@ -19,6 +19,9 @@ Schema: TypeAlias = Mapping[str, Any]
 MAX_DEPTH: Final = 32
 """Schemas nest this deep at most; below that, and where a `$ref` meets itself, the type is `any`."""
 
+MOST_REFERENCES: Final = 256
+"""What a tool's `$ref`s are written out at most: references to references double with each level."""
+
 _PLAIN_KEY = re.compile(r"[\w$.-]+")
 _SCALARS: Final = {"string": "string", "number": "number", "integer": "number", "boolean": "boolean", "null": "null"}
 
@@ -52,12 +55,20 @@ class _Types:
 
     def __init__(self, root: Schema) -> None:
         self._root = root
+        self._open: frozenset[str] = frozenset()
+        self._followed = 0
 
     def render(self, schema: Any, indent: str, depth: int) -> str:
         if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
             return "any"
-        schema = self._resolve(schema)
+        around = self._open
+        schema, references = self._resolve(schema)
+        self._followed += len(references)
+        if references & around or self._followed > MOST_REFERENCES:
+            return "any"
+        self._open = around | references
         text = self._type(schema, indent, depth)
+        self._open = around
         return f"{text} | null" if schema.get("nullable") is True and "null" not in text else text
 
     def _type(self, schema: Schema, indent: str, depth: int) -> str:
@@ -80,15 +91,17 @@ class _Types:
                 return _SCALARS.get(name, "any")
         return "any"
 
-    def _resolve(self, schema: Schema) -> Schema:
+    def _resolve(self, schema: Schema) -> tuple[Schema, frozenset[str]]:
         """Follow local references; what the reference is annotated with wins over its target."""
+        followed: set[str] = set()
         for _ in range(MAX_DEPTH):
             reference = schema.get("$ref")
             if not isinstance(reference, str):
-                return schema
+                return schema, frozenset(followed)
+            followed.add(reference)
             target = self._lookup(reference)
             schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
-        return {}
+        return {}, frozenset(followed)
 
     def _lookup(self, reference: str) -> Schema:
         target: Any = self._root

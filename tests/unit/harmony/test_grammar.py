@@ -13,8 +13,9 @@ from fakes import message, next_message, reply, text_tokens
 from llm_server.conversation import Conversation, Freeform, GenerationRequest, Tool, ToolChoice, UserText
 from llm_server.errors import BadRequest
 from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN
-from llm_server.harmony.grammar import MAX_SCHEMA_DEPTH, turn_grammar
+from llm_server.harmony.grammar import turn_grammar
 from llm_server.harmony.guard import guard_tokenizer
+from llm_server.harmony.schemas import MAX_SCHEMA_DEPTH
 
 WEATHER = Tool(
     "get_weather",

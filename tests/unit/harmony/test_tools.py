@@ -139,3 +139,16 @@ def test_keys_that_are_no_identifiers_are_quoted() -> None:
 def test_a_tool_of_plain_text_is_a_function_of_a_string(freeform: Freeform, comment: str) -> None:
     text = render_tools([Tool("apply_patch", "Change files.", freeform=freeform)])
     assert f"\n\n// Change files.\n{comment}type apply_patch = (_: string) => any;\n\n" in text
+
+
+def test_a_reference_that_meets_itself_is_any() -> None:
+    node = {"type": "object", "properties": {"left": {"$ref": "#/$defs/n"}, "right": {"$ref": "#/$defs/n"}}}
+    text = render_tools([Tool("f", "", {"$ref": "#/$defs/n", "$defs": {"n": node}})])
+    assert "left?: any,\nright?: any," in text
+
+
+def test_references_that_double_with_each_level_come_to_an_end() -> None:
+    level = "#/$defs/d{}".format
+    doubled = {f"d{n}": {"anyOf": [{"$ref": level(n + 1)}, {"$ref": level(n + 1)}]} for n in range(30)}
+    text = render_tools([Tool("f", "", {"$ref": level(0), "$defs": {**doubled, "d30": {"type": "string"}}})])
+    assert len(text) < 10_000

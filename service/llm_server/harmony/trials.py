@@ -1,0 +1,111 @@
+"""Has rules of grammars tried out in processes of their own, which are killed when a rule takes too long.
+
+A few at once, so that one sender's rules hold up nobody else's for long; what was found is remembered. Knows nothing
+of schemas: rules in, and why each is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import socket
+import subprocess
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from multiprocessing.connection import Connection
+from typing import Final
+
+SECONDS: Final = 5.0
+PROCESSES: Final = 4
+
+_START_SECONDS: Final = 60.0
+"""A process that is started on a busy machine takes its time, which is not the rule's."""
+
+_KNOWN: Final = 4096
+
+
+class Trials:
+    """Tries each rule once. `seconds` a rule may take."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._threads = ThreadPoolExecutor(PROCESSES, "trial")
+        self._idle: list[_Process] = []
+        self._known: OrderedDict[str, str] = OrderedDict()
+
+    async def faults(self, rules: Iterable[str]) -> dict[str, str]:
+        """Why each of the rules can not be enforced; "" for one that can."""
+        rules = list(dict.fromkeys(rules))
+        loop = asyncio.get_running_loop()
+        unknown = [rule for rule in rules if rule not in self._known]
+        tried = await asyncio.gather(*(loop.run_in_executor(self._threads, self._try, rule) for rule in unknown))
+        faults = {rule: self._known[rule] for rule in rules if rule in self._known}
+        faults |= dict(zip(unknown, tried, strict=True))
+        self._remember(faults)
+        return faults
+
+    def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        while self._idle:
+            self._idle.pop().end()
+
+    def _try(self, rule: str) -> str:
+        process = self._idle.pop() if self._idle else _Process()
+        fault = process.answer(rule, self._seconds)
+        if fault is not None:
+            self._idle.append(process)
+            return fault
+        process.end()
+        return f"it takes longer than {self._seconds:g} s to compile"
+
+    def _remember(self, faults: dict[str, str]) -> None:
+        for rule, fault in faults.items():
+            self._known[rule] = fault
+            self._known.move_to_end(rule)
+        while len(self._known) > _KNOWN:
+            self._known.popitem(last=False)
+
+
+class _Process:
+    """A running `trial_process`. It ends when its connection does, so it never outlives this process for long."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-P", "-m", "llm_server.harmony.trial_process", str(theirs.fileno())]
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        self._connection = Connection(ours.detach())
+        self._waits = _START_SECONDS
+
+    def answer(self, rule: str, seconds: float) -> str | None:
+        """Why the rule is refused, or None if there is no answer in time."""
+        try:
+            self._wake()
+            self._connection.send_bytes(rule.encode())
+            return self._connection.recv_bytes().decode() if self._connection.poll(seconds) else None
+        except (EOFError, OSError):
+            return None
+
+    def end(self) -> None:
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _wake(self) -> None:
+        """An answer to a rule that takes no time shows that the process has started."""
+        if self._waits:
+            self._connection.send_bytes(b'"a"')
+            self._connection.poll(self._waits)
+            self._connection.recv_bytes()
+            self._waits = 0.0
+
+
+@cache
+def shared_trials() -> Trials:
+    """Those of this process, ended with it."""
+    trials = Trials()
+    atexit.register(trials.close)
+    return trials
