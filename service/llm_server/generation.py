@@ -23,7 +23,6 @@ from llm_server.errors import BadRequest, ContextTooLong, EngineUnavailable, Gen
 from llm_server.events import (
     Alternative,
     BlockDelta,
-    BlockKind,
     BlockStart,
     BlockStop,
     Event,
@@ -45,7 +44,7 @@ from llm_server.harmony.repairs import Repair
 from llm_server.harmony.seal import Sealer
 from llm_server.harmony.transcript import TurnRecorder
 from llm_server.harmony.trials import shared_trials
-from llm_server.observation import Observer, Outcome, Watch, unobserved
+from llm_server.observation import Account, Observer, Outcome, Watch, unobserved
 from llm_server.stop_strings import StopStrings
 
 MAX_CORRECTIONS: Final = 2
@@ -240,11 +239,8 @@ class Generation:
         self._earlier = _Earlier()
         self._answered = False
         self._blocks = 0
-        self._calls = 0
-        self._kind: BlockKind = "text"
-        self._shown_any = False
+        self._account = Account(watch)
         self._finished = False
-        self._told_end = False
         self._is_raw = request.raw is not None
         if request.raw is not None and (begun := self._parser.resume(unfinished(request.raw))):
             self._pending.extend(self._shown([begun]))
@@ -366,24 +362,15 @@ class Generation:
 
     def _told(self, event: Event) -> Event:
         """The event with the tool's name as the caller knows it, numbered on from earlier attempts."""
+        self._account.see(event)
         match event:
             case BlockStart(index, kind, preamble, _, identifier):
                 self._answered |= kind == "text" and not preamble
-                self._kind = kind
                 self._blocks = self._earlier.blocks + index + 1
                 return replace(event, index=self._blocks - 1, tool_name=self._identifiers.name(identifier))
             case BlockDelta(index) | BlockStop(index):
-                self._count(event)
                 return replace(event, index=self._earlier.blocks + index)
         return event
-
-    def _count(self, event: BlockDelta | BlockStop) -> None:
-        match event:
-            case BlockDelta() if not self._shown_any:
-                self._shown_any = True
-                self._watch.shown()
-            case BlockStop(complete=True) if self._kind == "tool_call":
-                self._calls += 1
 
     def _record(self) -> None:
         if self._recordings is not None:
@@ -408,9 +395,6 @@ class Generation:
         return Usage(self.prompt_tokens, self.cached_tokens, self._completion_tokens, reasoning)
 
     def _tell_end(self, reason: FinishReason | None, error: Exception | None = None) -> None:
-        if self._told_end:
-            return
-        self._told_end = True
         whole = self._earlier.followed_by(self._parser, self._blocks)
         outcome = Outcome(
             reason,
@@ -418,11 +402,11 @@ class Generation:
             whole.channel_tokens,
             [repair.kind for repair in whole.repairs],
             self.corrections,
-            self._calls,
+            self._account.calls,
             self.diverged_at,
             self._prompt.part_at(self.diverged_at),
         )
-        self._watch.ended(outcome, error)
+        self._account.end(outcome, error)
 
     def _remember(self) -> None:
         """The calls will come back with their results, and the model is to see then what it thought."""

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 
 from llm_server.conversation import GenerationRequest
 from llm_server.engine.types import Finished, Started
-from llm_server.events import FinishReason, Usage
+from llm_server.events import BlockDelta, BlockKind, BlockStart, BlockStop, Event, FinishReason, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,33 @@ class Watch(Protocol):
 
 Observer: TypeAlias = Callable[[GenerationRequest], Watch]
 """Finds somebody who watches this request from now on."""
+
+
+class Account:
+    """What the events of a generation tell its watch. They are read for their kind alone. `calls` are those made."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.calls = 0
+        self._watch = watch
+        self._kind: BlockKind = "text"
+        self._is_shown = False
+        self._is_over = False
+
+    def see(self, event: Event) -> None:
+        match event:
+            case BlockStart(kind=kind):
+                self._kind = kind
+            case BlockDelta() if not self._is_shown:
+                self._is_shown = True
+                self._watch.shown()
+            case BlockStop(complete=True) if self._kind == "tool_call":
+                self.calls += 1
+
+    def end(self, outcome: Outcome, error: Exception | None) -> None:
+        """Nothing more comes. Only the first call counts."""
+        if not self._is_over:
+            self._is_over = True
+            self._watch.ended(outcome, error)
 
 
 class Unwatched:
