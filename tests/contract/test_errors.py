@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from openai.types.chat import ChatCompletionMessageParam
 
 from clients import application, async_anthropic, async_client, async_openai, sync_anthropic, sync_openai
-from fakes import LOADING, MODEL, READY, Fail, Hang, Script, ScriptedEngine, reply
+from fakes import LOADING, MODEL, READY, Fail, Hang, Script, ScriptedEngine, reply, text_tokens
 from llm_server.engine.types import Status
 from llm_server.errors import (
     BadRequest,
@@ -24,6 +24,7 @@ from llm_server.errors import (
     Overloaded,
     ServerError,
 )
+from llm_server.harmony.encoding import START
 from llm_server.server import ROUTERS
 
 NONCE = "xyzzy-plugh-4711"
@@ -33,7 +34,22 @@ UNFORESEEN = RuntimeError(f"this quotes the prompt: {NONCE}")
 
 CHAT: dict[str, Any] = {"model": "gpt-oss-20b", "messages": HELLO}
 MESSAGES: dict[str, Any] = {"model": "claude-opus-4-8", "messages": HELLO, "max_tokens": 100}
-APIS = {"/v1/chat/completions": CHAT, "/v1/messages": MESSAGES}
+RAW: dict[str, Any] = {"model": "gpt-oss-20b", "prompt": [START, *text_tokens("assistant")], "max_tokens": 100}
+RESPONSES: dict[str, Any] = {"model": "gpt-oss-20b", "input": f"Hello {NONCE}", "store": False}
+APIS = {
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": RAW,
+    "/v1/messages": MESSAGES,
+    "/v1/responses": RESPONSES,
+}
+BESIDES = {
+    "/v1/messages/count_tokens",
+    "/v1/responses/compact",
+    "/v1/responses/input_tokens",
+    "/tokenize",
+    "/detokenize",
+}
+"""Further paths that take a body of JSON."""
 
 
 def chat(app: FastAPI, **fields: Any) -> Any:
@@ -89,7 +105,7 @@ def test_refusals_as_anthropics_sdk_knows_them(
 async def test_a_full_queue_says_when_to_come_again(path: str) -> None:
     client = async_client(application(ScriptedEngine(refusal=Overloaded("Full.", retry_after=2.5))))
     response = await client.post(path, json=APIS[path])
-    assert response.status_code == {"/v1/chat/completions": 429, "/v1/messages": 529}[path]
+    assert response.status_code == (529 if path == "/v1/messages" else 429)
     assert response.headers["retry-after"] == "3"
 
 
@@ -160,7 +176,7 @@ async def test_the_right_key_opens_both_apis() -> None:
         (b" " * 20_000_000, 413),
     ],
 )
-@pytest.mark.parametrize("path", [*APIS, "/v1/messages/count_tokens"])
+@pytest.mark.parametrize("path", [*APIS, *BESIDES])
 async def test_what_is_no_request_is_a_clear_4xx(path: str, body: bytes, status: int) -> None:
     client = async_client(application(ScriptedEngine(ANSWER)))
     response = await client.post(path, content=body, headers={"content-type": "application/json"})
@@ -185,7 +201,7 @@ async def test_a_refused_value_is_never_quoted(
     assert NONCE not in caplog.text
 
 
-@pytest.mark.parametrize("path", APIS)
+@pytest.mark.parametrize("path", [*APIS, *BESIDES])
 async def test_every_post_route_takes_json_alone(path: str) -> None:
     response = await async_client(application(ScriptedEngine(ANSWER))).post(path, data={"model": "gpt-oss-20b"})
     assert response.status_code == 415
@@ -193,7 +209,10 @@ async def test_every_post_route_takes_json_alone(path: str) -> None:
 
 def test_no_post_route_is_forgotten_here() -> None:
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-    assert {route.path for route in routes if "POST" in (route.methods or ())} == {*APIS, "/v1/messages/count_tokens"}
+    posts = {route.path for route in routes if "POST" in (route.methods or ())}
+    without_a_body = {"/v1/responses/{identity}/cancel"}
+    thrown_away = {"/api/event_logging/batch", "/api/event_logging/v2/batch"}
+    assert posts == {*APIS, *BESIDES, *without_a_body, *thrown_away}
 
 
 STARTED: list[Any] = ANSWER[:-4]
@@ -222,10 +241,18 @@ async def test_a_failed_stream_does_not_end_like_a_good_one(path: str) -> None:
     app = application(ScriptedEngine([*STARTED, Fail()]))
     response = await async_client(app).post(path, json=APIS[path] | {"stream": True})
     assert response.status_code == 200
-    *_, last, nothing = response.text.split("\n\n")
-    assert '"error"' in last
-    assert nothing == ""
-    assert not [end for end in ("[DONE]", "message_stop", '"finish_reason":"stop"') if end in response.text]
+    assert '"error"' in last_event(path, response.text)
+    ends = ("message_stop", '"finish_reason":"stop"', "response.completed")
+    assert not [end for end in ends if end in response.text]
+
+
+def last_event(path: str, body: str) -> str:
+    """What a stream ends with. After a failure there is no `[DONE]`, but in Responses, where it is no success."""
+    events = [event for event in body.split("\n\n") if event and not event.startswith(":")]
+    if path == "/v1/responses":
+        assert events.pop() == "data: [DONE]"
+    assert "[DONE]" not in events[-1]
+    return events[-1]
 
 
 @pytest.mark.parametrize("path", APIS)
@@ -245,7 +272,7 @@ async def test_a_request_that_takes_too_long_is_504(path: str) -> None:
     assert response.headers["x-should-retry"] == "false"
     assert engine.running == 0
     streamed = await async_client(app).post(path, json=APIS[path] | {"stream": True})
-    assert '"error"' in streamed.text.split("\n\n")[-2]
+    assert '"error"' in last_event(path, streamed.text)
     assert engine.running == 0
 
 

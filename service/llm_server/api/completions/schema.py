@@ -36,11 +36,7 @@ class StreamOptions(BaseModel):
 
 class CompletionRequest(SamplingFields):
     model: str
-    prompt: Annotated[
-        Annotated[list[Prompt], Field(min_length=1)],
-        BeforeValidator(_prompts),
-        Field(default_factory=lambda: [""]),
-    ]
+    prompt: Annotated[Annotated[list[Prompt], Field(min_length=1)], BeforeValidator(_prompts)]
     suffix: str | None = None
     max_tokens: Annotated[int | None, Field(ge=1, lt=2**31)] = None
     n: Annotated[int | None, Field(ge=1, le=MAX_CHOICES)] = None
