@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 from grafana_foundation_sdk.builders import dashboard as builders
-from grafana_foundation_sdk.builders import prometheus
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard
 
@@ -97,9 +96,4 @@ def _annotation(name: str, expression: str, color: str, title: str) -> builders.
         .expr(expression)
         .step("15s")
         .title_format(title)
-        .target(_annotation_target(expression))
     )
-
-
-def _annotation_target(expression: str) -> prometheus.Dataquery:
-    return prometheus.Dataquery().expr(expression).ref_id("Annotation").range()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from grafana_foundation_sdk.builders import dashboard as builders
-from grafana_foundation_sdk.builders import table, tempo
+from grafana_foundation_sdk.builders import tempo
 from grafana_foundation_sdk.models import common, dashboard
 
 from boards.layout import TAG
@@ -33,13 +33,14 @@ def traces() -> builders.Dashboard:
     )
 
 
-def _slowest() -> table.Panel:
+def _slowest() -> builders.Panel:
     """The trace id links to the panel below."""
     link = {"title": "Show below", "url": f"/d/{UID}?var-trace=${{__value.raw}}&${{__url_time_range}}"}
     query = '{ resource.service.name = "llm-server" && name =~ "chat .*" } | select(span.gen_ai.usage.input_tokens, '
     query += "span.gen_ai.usage.output_tokens, span.error.type)"
     return (
-        table.Panel()
+        builders.Panel()
+        .type("table")
         .title("Turns")
         .description("Traces of model requests in the time range. Sort by duration; an id shows its trace below.")
         .datasource(TEMPO)
