@@ -10,6 +10,7 @@ import openai
 import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import (
+    ChatCompletion,
     ChatCompletionChunk,
     ChatCompletionMessage,
     ChatCompletionMessageParam,
@@ -21,6 +22,7 @@ from fakes import Script, ScriptedEngine, message, reply, tool_call
 from llm_server.engine.types import Submit
 from llm_server.errors import Overloaded
 from llm_server.harmony.encoding import END, RETURN, harmony_encoding
+from sdk_types import check
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello, how are you?"}]
 MODEL = "gpt-oss-20b"
@@ -253,3 +255,26 @@ async def test_models_are_listed_and_found() -> None:
     client = async_openai(application(ScriptedEngine()))
     assert [model.id async for model in await client.models.list()] == ["gpt-oss-test", "gpt-oss-20b"]
     assert (await client.models.retrieve("gpt-oss-test")).owned_by
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"logprobs": True, "top_logprobs": 2, "n": 2},
+        {"tools": [WEATHER], "tool_choice": "auto", "parallel_tool_calls": False},
+        {"functions": [WEATHER["function"]], "function_call": "auto"},
+        {"stream_options": {"include_usage": True, "include_obfuscation": True}},
+    ],
+)
+async def test_every_answer_is_of_the_sdks_own_types(name: str, fields: dict[str, Any]) -> None:
+    client = async_client(application(ScriptedEngine(SCRIPTS[name])))
+    body = {"model": MODEL, "messages": HELLO, **fields}
+    whole = await client.post("/v1/chat/completions", json={**body, "stream_options": None})
+    check(ChatCompletion, whole.json())
+    streamed = await client.post("/v1/chat/completions", json={**body, "stream": True})
+    *chunks, done = [line[6:] for line in streamed.text.split("\n") if line.startswith("data: ")]
+    assert done == "[DONE]"
+    for chunk in chunks:
+        check(ChatCompletionChunk, json.loads(chunk))
