@@ -147,3 +147,14 @@ def test_guarded_and_free_rows_share_a_batch(batch: Batch) -> None:
 def test_a_grammar_that_is_none_is_refused(batch: Batch) -> None:
     with pytest.raises(ValueError, match="grammar"):
         batch.insert(Submit("", [1], 1, [], Sampling(), "this is no grammar"))
+
+
+def test_tokens_that_the_grammar_alone_decides_are_counted() -> None:
+    model = RandomModel(vocabulary=VOCABULARY_SIZE).model
+    own = Grammars(guard_tokenizer, VOCABULARY_SIZE)
+    counting = Batch(model, max_concurrency=1, prefill_step_size=512, grammars=own)
+    grammar = "%llguidance {}\nstart: <|channel|> <|message|> <|end|> <|start|> <|return|>"
+    counting.insert(Submit("", [1, 2, 3], 5, list(STOP_TOKENS), Sampling(), grammar))
+    while len(counting):
+        counting.step()
+    assert counting.statistics().guard_forced_tokens == 5

@@ -203,6 +203,7 @@ class Batch:
         layers = layers or Layers(model)
         self._states = PromptStates(layers, memory.prefix_cache_bytes)
         self._token_bytes = layers.token_bytes.full
+        self._available_bytes = memory.available_bytes
         self._kv_tokens = memory.kv_tokens
         self._most_kv_tokens = memory.kv_tokens + memory.prefix_cache_bytes // self._token_bytes
         self._start_anew()
@@ -270,6 +271,8 @@ class Batch:
             memory_active_bytes=mx.get_active_memory(),
             memory_cache_bytes=mx.get_cache_memory(),
             memory_peak_bytes=mx.get_peak_memory(),
+            memory_budget_bytes=self._available_bytes,
+            guard_forced_tokens=self._grammars.forced_tokens if self._grammars else 0,
         )
 
     def reset(self) -> None:

@@ -39,12 +39,13 @@ class MemoryPlan:
     """`kv_tokens` are those of the longest request times the number of requests, because that is what a batch takes.
 
     `buffer_bytes` that were freed may be kept for reuse. MLX keeps, by default, as many as memory holds, and prompts of
-    ever new lengths would fill it.
+    ever new lengths would fill it. `available_bytes` is what all of this, and the model, is to fit into.
     """
 
     kv_tokens: int = 2**31
     prefix_cache_bytes: int = 0
     buffer_bytes: int = 2 * GIB
+    available_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def plan_memory(settings: Settings, info: ModelInfo, token: TokenBytes, availabl
         settings.max_kv_tokens or min(kv_tokens, settings.max_concurrency * info.context_length),
         known if settings.prefix_cache_bytes is None else settings.prefix_cache_bytes,
         buffers,
+        available,
     )
 
 

@@ -162,7 +162,8 @@ class DecoderStatistics(msgspec.Struct, frozen=True):
     """What the decoder holds now, memory in bytes as MLX counts it.
 
     `kv_tokens` of `kv_tokens_capacity` are held by the requests that run, padding included; the prefix cache's own
-    are not among them. `guard_forced_tokens` were decided by a grammar alone, since the engine started.
+    are not among them. `memory_budget_bytes` is what the device has for all of it. `guard_forced_tokens` were decided
+    by a grammar alone, since the engine started.
     """
 
     kv_tokens: int = 0
@@ -171,6 +172,7 @@ class DecoderStatistics(msgspec.Struct, frozen=True):
     memory_active_bytes: int = 0
     memory_cache_bytes: int = 0
     memory_peak_bytes: int = 0
+    memory_budget_bytes: int = 0
     guard_forced_tokens: int = 0
 
 

@@ -77,7 +77,9 @@ class EngineMetrics:
             {"phase": get_args(Phase)},
         )
         self.forced = Counter("llm_server_guard_forced_tokens", "Tokens that a grammar alone decided.")
-        self.evictions = Counter("llm_server_prefix_cache_evictions", "Entries evicted.", {"reason": ()})
+        self.evictions = Counter(
+            "llm_server_prefix_cache_evictions", "Entries evicted.", {"reason": ("budget", "memory", "window", "reset")}
+        )
 
     def _routers_gauges(self, own: dict[str, list[str]]) -> None:
         self.up = Gauge("llm_server_engine_up", "Whether the engine is ready and was heard of within 10 s.")
@@ -92,6 +94,7 @@ class EngineMetrics:
             "vllm:cache_config_info", "KV capacity in blocks.", {**own, "block_size": (), "num_gpu_blocks": ()}
         )
         self.memory = Gauge("llm_server_mlx_memory_bytes", "Memory as MLX counts it.", {"kind": ()})
+        self.budget = Gauge("llm_server_memory_budget_bytes", "Memory that the device has for the model and all else.")
         self.cache_bytes = Gauge("llm_server_prefix_cache_bytes", "Size of the prefix cache.")
         self.cache_entries = Gauge("llm_server_prefix_cache_entries", "Prompts in the prefix cache.")
         self.build = Gauge(
@@ -168,7 +171,15 @@ class EngineMetrics:
         self.waiting.set(*self._own, to=self._status.waiting if self._status else 0)
         self.build.clear()
         self.build.set(*_build(self._status.model if self._status else None, self._own[0]), to=1)
-        for gauge in (self.kv_usage, self.kv_config, self.memory, self.cache_bytes, self.cache_entries):
+        known_of_engine = (
+            self.kv_usage,
+            self.kv_config,
+            self.memory,
+            self.budget,
+            self.cache_bytes,
+            self.cache_entries,
+        )
+        for gauge in known_of_engine:
             gauge.clear()
         if self._beat is not None:
             self._set_decoder(self._beat)
@@ -180,6 +191,8 @@ class EngineMetrics:
         self.memory.set("peak", to=decoder.memory_peak_bytes)
         self.cache_bytes.set(to=decoder.prefix_cache.bytes)
         self.cache_entries.set(to=decoder.prefix_cache.entries)
+        if decoder.memory_budget_bytes:
+            self.budget.set(to=decoder.memory_budget_bytes)
         if decoder.kv_tokens_capacity:
             self.kv_usage.set(*self._own, to=decoder.kv_tokens / decoder.kv_tokens_capacity)
             self.kv_config.set(*self._own, "1", str(decoder.kv_tokens_capacity), to=1)
