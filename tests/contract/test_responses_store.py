@@ -205,13 +205,15 @@ async def test_the_list_has_everything_that_was_asked_with_ids_and_in_the_apis_f
             "output": [{"type": "input_text", "text": "x"}],
         },
         {"type": "custom_tool_call_output", "call_id": calls["custom_tool_call"], "output": "y"},
+        {"type": "function_call_output", "name": "goal_objective", "namespace": "agent", "output": "z"},
         {"id": "msg_mine", "role": "user", "content": [{"type": "input_text", "text": "And?"}]},
     ]
     second = await whole(app, input=mixed, tools=[WEATHER, PATCH], previous_response_id=first["id"])
     listed = (await items(app, second["id"], order="asc"))["data"]
     assert types(listed) == [
         *["message", "reasoning", "message", "function_call", "custom_tool_call"],
-        *["message", "message", "message", "reasoning", "function_call_output", "custom_tool_call_output", "message"],
+        *["message", "message", "message", "reasoning", "function_call_output", "custom_tool_call_output"],
+        *["function_call_output", "message"],
     ]
     assert listed[-1]["id"] == "msg_mine"
     assert len({item["id"] for item in listed}) == len(listed)

@@ -141,7 +141,6 @@ def test_what_is_no_text_is_refused_where_it_stands(part: Any) -> None:
         ({"type": "function_call", "name": "read", "arguments": "{}"}, "input[0].call_id"),
         ({"type": "function_call", "call_id": "c", "name": "two words", "arguments": "{}"}, "input[0].name"),
         ({"type": "function_call", "call_id": "c", "name": "<|end|>", "arguments": "{}"}, "input[0].name"),
-        ({"type": "function_call_output", "output": "x"}, "input[0].call_id"),
         ({"type": "compaction", "encrypted_content": None}, "input[0].encrypted_content"),
     ],
 )
@@ -177,6 +176,19 @@ def test_an_output_without_its_call_is_refused_unless_it_says_whose_it_is() -> N
     error = refused(input=[{"role": "user", "content": "Hi"}, output("?", "call_9")])
     assert error.param == "input[1].call_id"
     assert items({**output("x", "call_9"), "name": "read"}) == [ToolResult("call_9", "read", "x")]
+
+
+def test_an_output_of_a_call_that_nobody_made_says_whose_it_is() -> None:
+    """As Codex tells of a goal that the user has set."""
+    goal = {
+        "type": "function_call_output",
+        "id": "fco_1",
+        "name": "goal_objective",
+        "namespace": "agent",
+        "output": "x",
+    }
+    assert items(goal) == [ToolResult("", "agent.goal_objective", "x")]
+    assert refused(input=[{"type": "function_call_output", "output": "x"}]).param == "input[0].call_id"
 
 
 def test_custom_calls_are_plain_text() -> None:

@@ -72,9 +72,12 @@ class CustomCall(Wire):
 
 
 class CallOutput(Wire):
-    """The result of a function or of a custom tool. `name` stands in for the call, where that is not there."""
+    """The result of a function or of a custom tool. `name` stands in for the call, where that is not there.
 
-    call_id: Identity
+    Codex tells of its goals in outputs of calls that nobody has made, and that have no id.
+    """
+
+    call_id: Identity | None = None
     output: Content = []
     name: Name | None = None
     namespace: Name | None = None

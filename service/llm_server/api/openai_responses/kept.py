@@ -48,8 +48,8 @@ def _kept(item: JSON, named: str) -> JSON:
         case "custom_tool_call":
             return {**kept, **_only(item, "call_id", "name", "namespace", "input")}
         case "function_call_output" | "custom_tool_call_output":
-            called = _only(item, "call_id", "name", "namespace") if named == "function_call_output" else {}
-            return {**kept, "status": "completed", "call_id": item["call_id"], **called, "output": _output(item)}
+            names = ("call_id", "name", "namespace") if named == "function_call_output" else ("call_id",)
+            return {**kept, "status": "completed", **_only(item, *names), "output": _output(item)}
         case "reasoning":
             return {**kept, "summary": [], **_only(item, "encrypted_content")}
     return {**item, **kept}

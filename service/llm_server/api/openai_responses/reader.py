@@ -70,7 +70,7 @@ class Reader:
             case wire.CustomCall():
                 yield self._call(item, item.input)
             case CallOutput():
-                yield ToolResult(item.call_id, self._answered(item, place), _output(item.output))
+                yield ToolResult(item.call_id or "", self._answered(item, place), _output(item.output))
             case wire.Reasoning(encrypted_content=seal) if seal:
                 yield Reasoning(seal)
             case wire.Compaction(encrypted_content=seal):
@@ -86,7 +86,7 @@ class Reader:
         return ToolCall(item.call_id, name, arguments)
 
     def _answered(self, item: CallOutput, place: str) -> str:
-        if item.call_id in self.called:
+        if item.call_id is not None and item.call_id in self.called:
             return self.called[item.call_id]
         if item.name is not None:
             return full_name(item.name, item.namespace)
