@@ -72,6 +72,18 @@ def test_a_result_of_a_tool_is_all_that_is_read_between_calls(chat: openai.OpenA
     assert prompt - cached < 2 * BESIDE_THE_MESSAGE
 
 
+def test_choices_of_one_prompt_do_not_count_it_as_known(chat: openai.OpenAI) -> None:
+    messages: list[Any] = [
+        {"role": "system", "content": "Choices. " + FRAME},
+        {"role": "user", "content": "Count to 3"},
+    ]
+    answer = chat.chat.completions.create(model=MODEL, messages=messages, n=3, temperature=0)
+    prompt, cached = counts(answer)
+    assert prompt > 400
+    assert cached < 200
+    assert [choice.message.content for choice in answer.choices] == ["1, 2, 3"] * 3
+
+
 def test_messages_count_what_was_read_from_the_cache_and_what_was_not(claude: anthropic.Anthropic) -> None:
     asked: dict[str, Any] = {"model": CLAUDE, "max_tokens": 100, "system": "Messages. " + FRAME}
     asked["messages"] = [{"role": "user", "content": "Count to 5"}]

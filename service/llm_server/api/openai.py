@@ -56,11 +56,14 @@ def finite(logprob: float) -> float:
 
 
 def usage(prompts: Sequence[Sequence[Usage]]) -> JSON:
-    """Tokens of all choices of all prompts together. The choices of one prompt share it, and it counts once."""
+    """Tokens of all choices of all prompts together. The choices of one prompt share it, and it counts once.
+
+    All but the first choice find the prompt known, because the first has read it: that is not what the caller saved.
+    """
     choices = [choice for prompt in prompts for choice in prompt]
     read = sum(max(choice.prompt for choice in prompt) for prompt in prompts)
     generated = sum(choice.completion for choice in choices)
-    cached = sum(max(choice.cached for choice in prompt) for prompt in prompts)
+    cached = sum(min(choice.cached for choice in prompt) for prompt in prompts)
     return {
         "prompt_tokens": read,
         "completion_tokens": generated,
