@@ -30,13 +30,20 @@ class Generation:
 
     now: float = 100.0
     sent: list[Record] = field(default_factory=list)
+    late: list[Exchange] = field(default_factory=list)
     exchange: Exchange = field(default_factory=lambda: Exchange(arrived=100.0))
     watch: GenerationWatch = field(init=False)
 
     def __post_init__(self) -> None:
         request = GenerationRequest(Conversation(()))
         self.watch = GenerationWatch(
-            request, self.exchange, lambda *records: self.sent.extend(records), NoOpTracer(), "m", lambda: self.now
+            request,
+            self.exchange,
+            lambda *records: self.sent.extend(records),
+            NoOpTracer(),
+            "m",
+            self.late.append,
+            lambda: self.now,
         )
 
     def admit(self) -> None:
@@ -165,6 +172,36 @@ def test_a_refusal_is_told_by_what_it_was_about(
         generation.watch.rendered(10)
     generation.watch.refused(error)
     assert generation.sent == [record]
+
+
+def test_a_generation_that_outlives_its_request_is_written_down_by_itself() -> None:
+    for is_over in (False, True):
+        generation = Generation()
+        generation.admit()
+        generation.exchange.over = is_over
+        generation.end("stop", 1)
+        assert generation.late == ([generation.exchange] if is_over else [])
+
+
+def test_a_turn_without_an_http_request_has_a_line_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    async def never(_: str) -> bytes:
+        raise OSError
+
+    telemetry = Telemetry("m", Routes([]), lambda *_: None, never)
+    with caplog.at_level("INFO"):
+        watch = telemetry.observe(GenerationRequest(Conversation(())))
+        watch.rendered(10)
+        watch.guarded()
+        watch.admitted(50)
+        watch.started(Started("1", 0.5, 4, -1))
+        watch.decoded(1)
+        watch.ended(Outcome("stop", Usage(10, 4, 1, 0), {}, [], 0, 0, -1, ""), None)
+    (line,) = caplog.records
+    assert (line.getMessage(), vars(line)["prompt_tokens"], vars(line)["cached_tokens"]) == (
+        "generation on websocket",
+        10,
+        4,
+    )
 
 
 async def test_a_stream_whose_reader_does_not_read_is_told_by_that() -> None:

@@ -1,4 +1,7 @@
-"""One HTTP request and its answer as they are observed, and the generations that it led to.
+"""One request and its answer as they are observed, and the generations that it led to.
+
+It is an HTTP request, or a turn on a WebSocket, which has no `method`. A generation may go on when its request has been
+answered: then the exchange is `over`, and whoever ends last writes it down.
 
 Moments are seconds of this process's monotonic clock; spans get them as Unix time by one anchor, the arrival.
 """
@@ -40,6 +43,7 @@ class Exchange:
     stalled: float = 0.0
     disconnected: bool = False
     unread: bool = False
+    over: bool = False
     generations: list[GenerationWatch] = field(default_factory=list)
 
     def unix_ns(self, moment: float) -> int:

@@ -51,6 +51,7 @@ class Observed:
             self._telemetry.inflight[inflight] -= 1
             exchange.error = scope["state"].get("error_code", "")
             self._end(exchange)
+            exchange.over = True
 
     def _begin(self, scope: Scope) -> Exchange:
         route = self._telemetry.routes.template(scope["path"])

@@ -7,6 +7,7 @@ owner elsewhere.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +26,8 @@ from llm_server.observability.owner import scraped
 from llm_server.observability.records import Counted, Introduction, Record, WorkerBeat
 from llm_server.observability.routes import Routes
 from llm_server.observability.sender import Sender, Sink
-from llm_server.observability.tracing import running_tracer
+from llm_server.observability.summary import log_fields
+from llm_server.observability.tracing import running_tracer, start_server_span
 from llm_server.observability.watch import GenerationWatch
 from llm_server.observation import Watch
 
@@ -34,6 +36,9 @@ _LAG_SECONDS: Final = 0.1
 
 Scraper: TypeAlias = Callable[[str], Awaitable[bytes]]
 """All metrics as text of a content type. Raises OSError if nobody can be asked."""
+
+
+logger = logging.getLogger("llm_server.requests")
 
 
 class Telemetry:
@@ -48,9 +53,21 @@ class Telemetry:
         self._scrape = scrape
 
     def observe(self, request: GenerationRequest) -> Watch:
-        """See `observation.Observer`. The generation belongs to the HTTP request that is being answered."""
-        exchange = current_exchange.get() or Exchange()
-        return GenerationWatch(request, exchange, self.sink, self.tracer, self._model)
+        """See `observation.Observer`. The generation belongs to the HTTP request that is being answered, if any."""
+        exchange = current_exchange.get() or self._turn()
+        return GenerationWatch(request, exchange, self.sink, self.tracer, self._model, self._write_down)
+
+    def _turn(self) -> Exchange:
+        """An exchange of a generation's own, as on a WebSocket."""
+        turn = Exchange(route="websocket", over=True)
+        turn.span = start_server_span(self.tracer, "turn", {}, turn.arrived_ns)
+        return turn
+
+    def _write_down(self, exchange: Exchange) -> None:
+        """A generation has ended when nobody else would write of it any more."""
+        if not exchange.method:
+            exchange.span.end()
+        logger.info("generation on %s", exchange.route, extra=log_fields(exchange))
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """The text of all metrics, and its content type, for this `Accept` header.

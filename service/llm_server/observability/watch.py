@@ -46,6 +46,7 @@ class GenerationWatch:
         sink: Sink,
         tracer: Tracer,
         model: str,
+        write_down: Callable[[Exchange], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.outcome: Outcome | None = None
@@ -59,6 +60,7 @@ class GenerationWatch:
         self._sink = sink
         self._tracer = tracer
         self._model = model
+        self._write_down = write_down
         self._clock = clock
         self._trace_id = exported_trace_id(exchange.span)
         self._begun = self._clock()
@@ -126,6 +128,8 @@ class GenerationWatch:
         self.cause = self._cause(outcome, error)
         self._sink(self._progress(), self._done(outcome, error))
         self._trace(outcome)
+        if self._exchange.over:
+            self._write_down(self._exchange)
 
     # What is known
 
