@@ -36,9 +36,13 @@ class UserText:
 
 @dataclass(frozen=True, slots=True)
 class AssistantText:
-    """Text the user saw. Followed by a tool call in the same turn it was a preamble, otherwise the final answer."""
+    """Text the user saw. Followed by a tool call in the same turn it was a preamble, otherwise the final answer.
+
+    `preamble`: its client knows that it was one, whatever follows.
+    """
 
     text: str
+    preamble: bool = False
 
 
 @dataclass(frozen=True, slots=True)

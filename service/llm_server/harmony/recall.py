@@ -57,6 +57,9 @@ def recalled(items: Sequence[Item], memory: Memory | None) -> list[Passage]:
 
 def _ends(items: Sequence[Item], index: int) -> bool:
     """Whether the assistant's text at `index` was its answer: it went on neither to call nor to think and speak."""
+    match items[index]:
+        case AssistantText(preamble=True):
+            return False
     place = index + 1
     while place < len(items) and isinstance(items[place], Reasoning):
         place += 1

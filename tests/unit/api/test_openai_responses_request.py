@@ -102,6 +102,12 @@ def test_a_refusal_was_said_and_reasoning_was_not() -> None:
     assert items({"role": "assistant", "content": content}) == [AssistantText("I can not.")]
 
 
+def test_commentary_is_a_preamble() -> None:
+    said = {"role": "assistant", "content": "I look."}
+    assert items({**said, "phase": "commentary"}) == [AssistantText("I look.", preamble=True)]
+    assert items({**said, "phase": "final_answer"}, {**said, "phase": None}) == [AssistantText("I look.")] * 2
+
+
 @pytest.mark.parametrize("content", [[], None, "", [{"type": "output_text", "text": ""}]])
 def test_an_empty_message_of_the_assistant_is_none(content: Any) -> None:
     assert items({"role": "assistant", "content": content}, {"role": "system", "content": content}) == []

@@ -210,6 +210,14 @@ def test_text_after_which_the_assistant_thought_and_spoke_again_was_no_answer() 
     assert told(*history) == [QUESTION, Preamble("First."), AssistantText("Second."), QUESTION]
 
 
+@pytest.mark.parametrize("after", [(), (QUESTION,), (AssistantText("Second."),), (A, RESULT_A)])
+def test_what_its_client_knows_as_a_preamble_is_one(after: tuple[Item, ...]) -> None:
+    """And a turn with nothing but preambles is still going: its thoughts are seen again."""
+    passages = told(QUESTION, SEALED, AssistantText("First.", preamble=True), *after, known=memory())
+    is_answered = after == (AssistantText("Second."),)
+    assert passages == [QUESTION, *([] if is_answered else ["thought"]), Preamble("First."), *after]
+
+
 def test_a_seal_after_the_answer_makes_it_no_preamble() -> None:
     assert told(QUESTION, ANSWER, SEALED, QUESTION)[1] == ANSWER
 

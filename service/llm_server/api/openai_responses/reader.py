@@ -124,7 +124,7 @@ def _message(message: wire.Message, place: str) -> Iterator[Item]:
         case "user":
             yield UserText(text)
         case "assistant" if text:
-            yield AssistantText(text)
+            yield AssistantText(text, preamble=message.phase == "commentary")
         case "system" | "developer" if text:
             yield Instructions(text)
 
