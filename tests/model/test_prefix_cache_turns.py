@@ -11,6 +11,7 @@ from llm_server.conversation import Conversation, Instructions, Item, Sampling, 
 from llm_server.engine.batch import Batch
 from llm_server.engine.loading import load
 from llm_server.engine.memory import MemoryPlan
+from llm_server.engine.process import load_batch
 from llm_server.engine.types import Submit
 from llm_server.harmony.encoding import CALL, STOP_TOKENS, harmony_encoding
 from llm_server.harmony.render import render
@@ -98,3 +99,8 @@ def test_between_tool_calls_not_even_the_answer_is_read_again(model: Any) -> Non
 
 def special(text: str) -> list[int]:
     return list(harmony_encoding().encode(text, allowed_special="all"))
+
+
+def test_no_context_is_promised_that_memory_can_not_hold() -> None:
+    batch, info = load_batch(Settings(model_path="tiny", device="cpu", harmony_guard="off", max_kv_tokens=1000))
+    assert info.context_length == batch.statistics().kv_tokens_capacity == 1000

@@ -8,6 +8,7 @@ The model runs here, on one thread; nothing of MLX leaves this file. Knows no re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
@@ -23,6 +24,8 @@ from llm_server.engine.memory import MemoryPlan
 from llm_server.engine.prompt_states import PromptStates
 from llm_server.engine.sampling import RowSampler, choose, processors, read_report, reports
 from llm_server.engine.types import DecoderStatistics, Submit
+
+logger = logging.getLogger(__name__)
 
 _PROMPTS_AT_ONCE: Final = 8
 _SMALLEST_CHUNK: Final = 2
@@ -327,7 +330,7 @@ class Batch:
         """Keep what this step has read of each prompt, so that a prompt that is given up is not lost."""
         for number, row in self._generator.reading():
             sequence = self._sequences[number]
-            if sequence.kept:
+            if sequence.kept and number in read:
                 sequence.kept = self._states.keep(
                     row.caches,
                     row.row,
@@ -345,6 +348,7 @@ class Batch:
 
     def _end_last_if_full(self, decoded: list[Decoded]) -> None:
         if self._generator.kv_tokens > self._most_kv_tokens and len(decoded) > 1 and decoded[-1].finish is None:
+            logger.warning("answers have outgrown the memory: of %d, the last one to come was ended", len(decoded))
             decoded[-1] = replace(decoded[-1], finish="length")
 
     def _keep_answers(self, decoded: list[Decoded]) -> None:
