@@ -303,38 +303,28 @@ async def test_a_refusal_before_the_first_byte_is_a_plain_error() -> None:
 # Keep-alive
 
 
-async def test_silence_is_filled_with_in_progress_events() -> None:
-    """Numbered on from the others, so that clients which count events know that it goes on."""
-    goes_on = asyncio.Event()
-    app = application(
-        ScriptedEngine([*reply("Hm.", "Hi")[:3], Wait(goes_on), *reply("Hm.", "Hi")[3:]]), ping_interval=0.01
-    )
-    received = b""
+class Receiver:
+    """A client's end of one streamed request, without a network."""
 
-    async def collect() -> None:
-        nonlocal received
-        scope = asgi_scope()
+    def __init__(self) -> None:
+        self.received = b""
+        self.news = asyncio.Condition()
         body = json.dumps({"model": MODEL, "input": "Hi", "stream": True}).encode()
-        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+        self._messages = [{"type": "http.request", "body": body, "more_body": False}]
 
-        async def receive() -> Any:
-            try:
-                return next(messages)
-            except StopIteration:
-                await asyncio.Event().wait()
+    async def receive(self) -> Any:
+        if self._messages:
+            return self._messages.pop()
+        return await asyncio.Event().wait()
 
-        async def send(message: Any) -> None:
-            nonlocal received
-            received += message.get("body", b"")
-            if received.count(b"event: response.in_progress") > 3:
-                goes_on.set()
+    async def send(self, message: Any) -> None:
+        async with self.news:
+            self.received += message.get("body", b"")
+            self.news.notify_all()
 
-        await app(scope, receive, send)
-
-    await collect()
-    events = events_of(received.decode())
-    assert kinds(events)[-1] == "completed"
-    assert kinds(events).count("in_progress") > 3
+    async def has(self, name: bytes, times: int = 1) -> None:
+        async with self.news:
+            await self.news.wait_for(lambda: self.received.count(b"event: response." + name + b"\n") >= times)
 
 
 def asgi_scope() -> dict[str, Any]:
@@ -352,6 +342,34 @@ def asgi_scope() -> dict[str, Any]:
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80),
     }
+
+
+async def test_silence_is_filled_with_in_progress_events() -> None:
+    """Numbered on from the others, so that clients which count events know that it goes on."""
+    goes_on = asyncio.Event()
+    script: Script = [*reply("Hm.", "Hi")[:3], Wait(goes_on), *reply("Hm.", "Hi")[3:]]
+    client = Receiver()
+    app = application(ScriptedEngine(script), ping_interval=0.01)
+    serving = asyncio.create_task(app(asgi_scope(), client.receive, client.send))
+    await client.has(b"in_progress", 4)
+    goes_on.set()
+    await serving
+    events = events_of(client.received.decode())
+    assert kinds(events)[-1] == "completed"
+    assert kinds(events).count("in_progress") > 3
+
+
+async def test_a_stream_that_the_server_ends_says_so() -> None:
+    client = Receiver()
+    app = application(ScriptedEngine([*reply("Hm.", "Hi")[:3], Hang()]))
+    serving = asyncio.create_task(app(asgi_scope(), client.receive, client.send))
+    await client.has(b"output_item.added")
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    events = events_of(client.received.decode())
+    assert kinds(events)[-1] == "failed"
+    assert "stopping" in events[-1]["response"]["error"]["message"]
 
 
 async def test_a_client_that_leaves_frees_its_slot_and_leaves_nothing() -> None:
