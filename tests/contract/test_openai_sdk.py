@@ -18,7 +18,7 @@ from openai.types.chat import (
 )
 
 from clients import application, async_client, async_openai, sync_openai
-from fakes import Script, ScriptedEngine, message, reply, tool_call
+from fakes import Script, ScriptedEngine, ScriptedStream, message, reply, tool_call
 from llm_server.engine.types import Submit
 from llm_server.errors import Overloaded
 from llm_server.harmony.encoding import END, RETURN, harmony_encoding
@@ -278,3 +278,18 @@ async def test_every_answer_is_of_the_sdks_own_types(name: str, fields: dict[str
     assert done == "[DONE]"
     for chunk in chunks:
         check(ChatCompletionChunk, json.loads(chunk))
+
+
+async def test_several_choices_wait_for_admission_together() -> None:
+    """One after the other, each would wait for a step of a busy engine."""
+    everybody = asyncio.Barrier(3)
+
+    class Busy(ScriptedEngine):
+        async def submit(self, submission: Submit) -> ScriptedStream:
+            await everybody.wait()
+            return await super().submit(submission)
+
+    client = async_openai(application(Busy(SCRIPTS["text"])))
+    async with asyncio.timeout(5):
+        answer = await client.chat.completions.create(model=MODEL, messages=HELLO, n=3)
+    assert len(answer.choices) == 3

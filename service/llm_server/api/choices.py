@@ -22,19 +22,20 @@ class Choices:
 
     @classmethod
     async def start(cls, generator: Generator, requests: Sequence[GenerationRequest]) -> Choices:
-        """Admit all of the requests or none.
+        """Admit all of the requests or none, all at once: an engine that is busy takes them in together.
 
         Raises:
             ServerError: one of them was refused.
         """
-        started: list[Generation] = []
+        starting = [asyncio.create_task(generator.start(request)) for request in requests]
         try:
-            for request in requests:
-                started.append(await generator.start(request))
+            return cls(await asyncio.gather(*starting))
         except BaseException:
-            await cls(started).aclose()
+            for task in starting:
+                task.cancel()
+            ended = await asyncio.gather(*starting, return_exceptions=True)
+            await cls([started for started in ended if not isinstance(started, BaseException)]).aclose()
             raise
-        return cls(started)
 
     async def aclose(self) -> None:
         for generation in self._generations:

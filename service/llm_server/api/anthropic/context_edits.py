@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from llm_server.api.anthropic.schema import Edit
+from llm_server.api.anthropic.schema import Amount, Edit
 from llm_server.conversation import Conversation, Item, ToolCall, ToolResult
 
 CLEAR_TOOL_USES: Final = "clear_tool_uses_20250919"
@@ -21,6 +21,9 @@ CLEARED: Final = "[This tool's result was cleared to save space.]"
 
 KEPT_USES: Final = 3
 """Tool uses that stay unless the edit says how many."""
+
+TRIGGER: Final = Amount(type="input_tokens", value=100_000)
+"""When results are cleared unless the edit says when."""
 
 Count: TypeAlias = Callable[[Conversation], Awaitable[int]]
 """The tokens of the prompt that a conversation would be run with."""
@@ -57,9 +60,10 @@ def without_old_results(conversation: Conversation, edit: Edit) -> tuple[Convers
 
 
 async def _is_due(conversation: Conversation, edit: Edit, count: Count) -> bool:
-    if edit.trigger.type == "tool_uses":
-        return sum(isinstance(item, ToolResult) for item in conversation.items) > edit.trigger.value
-    return await count(conversation) > edit.trigger.value
+    trigger = edit.trigger or TRIGGER
+    if trigger.type == "tool_uses":
+        return sum(isinstance(item, ToolResult) for item in conversation.items) > trigger.value
+    return await count(conversation) > trigger.value
 
 
 def _may_go(result: ToolResult, edit: Edit) -> bool:

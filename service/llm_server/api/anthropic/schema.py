@@ -61,7 +61,7 @@ class Edit(Wire):
     """What is to be left out of a long conversation. Only `clear_tool_uses_20250919` asks for anything here."""
 
     type: str
-    trigger: Amount = Amount(type="input_tokens", value=100_000)
+    trigger: Amount | None = None
     keep: Any = None
     clear_at_least: Amount | None = None
     clear_tool_inputs: bool | tuple[str, ...] | None = None
