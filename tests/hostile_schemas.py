@@ -1,7 +1,7 @@
 """JSON Schemas that are sent to hurt, and what may become of each.
 
 `REFUSED` ones are a 400 wherever they must be enforced, with a word that tells the sender why; `HARMLESS` ones only
-look bad. No schema may take down, hold up or outlast anything.
+look bad; `EXHAUSTING` ones may be given up while the model writes. None may take down or hold up anything.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ REFUSED: Final[dict[str, tuple[Schema, str]]] = {
     "a product of anyOf": (_product("anyOf"), "anyOf"),
     "a product of oneOf": (_product("oneOf"), "oneOf"),
     "a pattern of a thousand million characters": (_pattern("^x{1000000000}$"), "pattern"),
+    "repeated repetition": (_pattern("^((((a{1,100}){1,100}){1,100}){1,100})$"), "pattern"),
     "a pattern that looks ahead": (_pattern("^(?=a)b$"), "pattern"),
     "a pattern that refers back": (_pattern(r"^(a)\1$"), "pattern"),
     "a pattern that is none": (_pattern("^(a"), "pattern"),
@@ -118,9 +119,7 @@ HARMLESS: Final[dict[str, Schema]] = {
     "60 alternatives": {"anyOf": _objects(60)},
     "60 conditions": {"allOf": _objects(60)},
     "nested repetition": _pattern("^(a+)+$"),
-    "repeated repetition": _pattern("^((((a{1,100}){1,100}){1,100}){1,100})$"),
     "a pattern with 2**200 states": _pattern("^(a|b)*a(a|b){200}$"),
-    "a pattern with a long memory": _pattern("^.*a.{2000}$"),
     "3,000 patterns in one": _pattern(f"^({'|'.join(f'(w{number}.*)' for number in range(3000))})$"),
     "a thousand million items": {"type": "array", "items": {"type": "integer"}, "minItems": 10**9},
     "at most a thousand million items": {"type": "array", "items": {"type": "integer"}, "maxItems": 10**9},
@@ -137,3 +136,5 @@ HARMLESS: Final[dict[str, Schema]] = {
     "a constant that looks like a grammar": {"const": "\n}\nstart: /.*/\n%json {"},
     "white space of its own": {"type": "object", "x-guidance": {"whitespace_pattern": "(a+)+"}},
 }
+
+EXHAUSTING: Final[dict[str, Schema]] = {"a pattern with a long memory": _pattern("^.*a.{2000}$")}

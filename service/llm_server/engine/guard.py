@@ -123,9 +123,10 @@ class Guard:
 class _Compilation:
     """A grammar that is being compiled, or was, since its first use."""
 
-    def __init__(self, matcher: Future[LLMatcher]) -> None:
+    def __init__(self, matcher: Future[LLMatcher], seconds: float) -> None:
         self._matcher = matcher
-        self._deadline = time.monotonic() + COMPILE_SECONDS
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
 
     @property
     def is_over(self) -> bool:
@@ -140,13 +141,20 @@ class _Compilation:
         try:
             return self._matcher.result(max(0.0, self._deadline - time.monotonic()))
         except TimeoutError:
-            raise ValueError(f"The request's grammar takes longer than {COMPILE_SECONDS:g} s to compile.") from None
+            raise ValueError(f"The request's grammar takes longer than {self._seconds:g} s to compile.") from None
 
 
 class Grammars:
     """Compiles grammars (Lark text) against one tokenizer; the most recently used ones are kept compiled."""
 
-    def __init__(self, tokenizer: Callable[[], LLTokenizer], vocabulary: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Callable[[], LLTokenizer],
+        vocabulary: int,
+        *,
+        compile_seconds: float = COMPILE_SECONDS,
+    ) -> None:
+        self._compile_seconds = compile_seconds
         self._compilers = ThreadPoolExecutor(_COMPILERS, "grammar")
         self._tokenizer = self._compilers.submit(tokenizer)
         self._masks = Masks(vocabulary)
@@ -174,7 +182,8 @@ class Grammars:
         if (known := self._compiled.get(grammar)) is not None:
             self._compiled.move_to_end(grammar)
             return known
-        compilation = self._compiled[grammar] = _Compilation(self._compilers.submit(self._compile, grammar))
+        matcher = self._compilers.submit(self._compile, grammar)
+        compilation = self._compiled[grammar] = _Compilation(matcher, self._compile_seconds)
         if len(self._compiled) > _GRAMMARS:
             self._compiled.popitem(last=False)
         return compilation

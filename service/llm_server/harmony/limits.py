@@ -13,5 +13,5 @@ ROW_ITEMS: Final = 6_000
 """What may be possible at one place. The default of 2,000 is less than a few hundred optional properties need."""
 
 
-def parser_limits() -> LLParserLimits:
-    return LLParserLimits(step_lexer_fuel=STEP_FUEL, max_items_in_row=ROW_ITEMS)
+def parser_limits(step_fuel: int = STEP_FUEL) -> LLParserLimits:
+    return LLParserLimits(step_lexer_fuel=step_fuel, max_items_in_row=ROW_ITEMS)

@@ -27,6 +27,11 @@ LONGEST_WALK: Final = 100
 LONGEST_STEP: Final = 0.015
 """Seconds of this thread's computing that a byte may take. A token takes up to a hundred times as long."""
 
+STEP_FUEL: Final = 32_000
+"""Of `limits.STEP_FUEL`, what a byte may take. Any letter of any script, 500 times, takes 20,000."""
+
+_ENDS_STRINGS: Final = frozenset(b'"\\')
+
 CPU_SECONDS: Final = 30
 """What one rule may use, if nobody is left who would kill this process."""
 
@@ -45,14 +50,15 @@ def main() -> None:
 def fault(rule: str) -> str:
     """Why the right-hand side of a rule can not be enforced, or ""."""
     grammar = f"%llguidance {{}}\nstart: {rule}"
-    matcher = LLMatcher(_bytes(), LLMatcher.grammar_from_lark(grammar), log_level=0, limits=parser_limits())
+    matcher = LLMatcher(_bytes(), LLMatcher.grammar_from_lark(grammar), log_level=0, limits=parser_limits(STEP_FUEL))
     if matcher.is_error():
         return reason(matcher.get_error())
-    walks = (_walk(matcher.deep_copy(), random.Random(number)) for number in range(WALKS))
+    walks = (_walk(matcher.deep_copy(), random.Random(number), to_ends=number == 0) for number in range(WALKS))
     return next(filter(None, walks), "")
 
 
-def _walk(matcher: LLMatcher, chance: random.Random) -> str:
+def _walk(matcher: LLMatcher, chance: random.Random, *, to_ends: bool) -> str:
+    """Follow one path. Without `to_ends`, strings go on as long as they may."""
     for _ in range(LONGEST_WALK):
         started = time.thread_time()
         allowed = _positions(matcher.compute_bitmask())
@@ -60,7 +66,8 @@ def _walk(matcher: LLMatcher, chance: random.Random) -> str:
             return reason(matcher.get_error())
         if matcher.is_stopped() or not allowed:
             return ""
-        matcher.consume_token(chance.choice(allowed))
+        longer = [] if to_ends else [byte for byte in allowed if byte not in _ENDS_STRINGS]
+        matcher.consume_token(chance.choice(longer or allowed))
         if time.thread_time() - started > LONGEST_STEP:
             return TOO_COMPLEX
     return ""

@@ -1,0 +1,104 @@
+"""A grammar that takes too long is given up, whether it is being compiled or followed; masks are right in every bit."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, cast
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+
+from llm_server.engine.guard import Grammars, Guard, Masks
+from llm_server.harmony.trial_process import fault
+from llm_server.harmony.trials import Trials
+
+SLOW = "%llguidance {}\nstart: %json " + json.dumps(
+    {"enum": [{"a": number, "b": [number] * 5} for number in range(1200)]}
+)
+
+
+class Bytes:
+    eos_token_id, bos_token_id, special_token_ids = 256, None, (256,)
+    tokens = (*(bytes([byte]) for byte in range(256)), b"<|end|>")
+
+    def __call__(self, text: bytes) -> list[int]:
+        return list(text)
+
+
+def tokenizer() -> LLTokenizer:
+    return LLTokenizer(TokenizerWrapper(Bytes()))
+
+
+class Busy:
+    """A matcher whose every mask takes some computing."""
+
+    def __init__(self, seconds: float) -> None:
+        self.masks = 0
+        self._seconds = seconds
+
+    def compute_bitmask(self) -> bytes:
+        self.masks += 1
+        until = time.thread_time() + self._seconds
+        while time.thread_time() < until:
+            pass
+        return b"\x01"
+
+    def consume_token(self, _: int) -> bool:
+        return True
+
+    def is_stopped(self) -> bool:
+        return False
+
+    def is_error(self) -> bool:
+        return False
+
+    def stop_reason(self) -> str:
+        return "NotStopped"
+
+
+def test_a_grammar_that_is_slow_to_follow_is_given_up() -> None:
+    matcher = Busy(0.4)
+    guard = Guard(cast(LLMatcher, matcher), Masks(8))
+    masks = [guard.mask(0, mx.float32) is not None for _ in range(6)]
+    assert masks == [True, True, True, False, False, False]
+    assert matcher.masks == 3
+
+
+def test_a_grammar_that_is_quick_to_follow_is_kept() -> None:
+    guard = Guard(cast(LLMatcher, Busy(0.0)), Masks(8))
+    assert all(guard.mask(0, mx.float32) is not None for _ in range(1000))
+
+
+def test_a_grammar_that_is_slow_to_compile_is_refused_and_holds_up_no_other() -> None:
+    grammars = Grammars(tokenizer, 257, compile_seconds=0.0)
+    with pytest.raises(ValueError, match="takes longer than 0 s"):
+        grammars.guard(SLOW)
+    patient = Grammars(tokenizer, 257)
+    assert patient.guard(SLOW).mask(0, mx.float32) is not None
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16, mx.float16])
+def test_a_mask_forbids_what_its_bits_do_not_allow(dtype: mx.Dtype) -> None:
+    bits = np.random.default_rng(1).integers(0, 256, 40, dtype=np.uint8)
+    allowed = np.unpackbits(bits, bitorder="little")[:313]
+    mask: Any = Masks(313).array(bits.tobytes(), dtype)
+    assert mask.dtype == dtype
+    numbers = np.array(mask.astype(mx.float32))
+    assert (numbers[allowed == 1] == 0).all()
+    assert (numbers[allowed == 0] == -np.inf).all()
+
+
+async def test_a_rule_that_takes_too_long_costs_its_process_and_nothing_else() -> None:
+    hours, quick = '%json {"type": "integer", "multipleOf": 99999989}', '%json {"type": "integer"}'
+    trials = Trials(seconds=0.5)
+    faults = await trials.faults([hours, quick])
+    again = await trials.faults([quick, hours])
+    trials.close()
+    assert faults == again == {hours: "it takes longer than 0.5 s to compile", quick: ""}
+
+
+def test_long_strings_are_tried_though_they_may_be_short() -> None:
+    assert "complex" in fault('%json {"type": "string", "pattern": "^((((a{1,100}){1,100}){1,100}){1,100})$"}')
