@@ -100,6 +100,15 @@ def test_a_second_turn_reads_what_is_new_and_says_the_same(random_model: RandomM
     assert run.read == 31
 
 
+def test_penalties_and_later_turns_see_all_tokens_also_those_that_were_known(random_model: RandomModel) -> None:
+    sampling = Sampling(temperature=0.0, frequency_penalty=1.5, repetition_penalty=1.3)
+    turns = [Submit("", tokens(330)[:length], 40, [], sampling) for length in (150, 240, 330)]
+    run, plain = new_run(random_model.model), new_run(random_model.model, prefix_cache_bytes=0)
+    for turn in turns:
+        assert run.answers(turn) == plain.answers(turn)
+    assert [each.cached_tokens for each in run.inserted] == [0, 149, 239]
+
+
 @pytest.mark.parametrize("length", [5, WINDOW - 3, WINDOW + 40])
 @pytest.mark.parametrize("answered", [3, WINDOW + 60])
 def test_an_answer_that_comes_back_is_not_read_either(random_model: RandomModel, length: int, answered: int) -> None:
