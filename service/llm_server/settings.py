@@ -95,8 +95,13 @@ class Settings(BaseSettings):
     max_concurrency: Annotated[int, Field(ge=1, le=256, description="Requests decoded together in one batch.")] = 32
     max_queue: Annotated[int, Field(ge=0, description="Requests that may wait; more are refused with 429 (529).")] = 256
     prefill_step_size: Annotated[
-        int, Field(ge=16, description="Prompt tokens read between two decode steps of the other streams.")
-    ] = 512
+        int | None,
+        Field(
+            ge=16,
+            description="Prompt tokens read between two decode steps of the other streams. Unset: 512 on a GPU, 64 on a"
+            " CPU.",
+        ),
+    ] = None
     prefix_cache_bytes: Annotated[
         int | None,
         Field(

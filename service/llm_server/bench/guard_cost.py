@@ -52,14 +52,15 @@ _RECORDS: Final[Mapping[str, Any]] = {"type": "array", "items": _RECORD, "minIte
 def main() -> None:
     settings = load_settings(model_path=sys.argv[1])
     try:
-        model = load(settings).model
+        loaded = load(settings)
     except ModelError as error:
         exit_on_error(error)
     grammars = Grammars(guard_tokenizer, VOCABULARY_SIZE)
     task = TASK if settings.model_path in ("tiny", str(MODEL_FOLDER)) else STORY
 
     def batch(streams: int) -> Batch:
-        return Batch(model, max_concurrency=streams, prefill_step_size=settings.prefill_step_size, grammars=grammars)
+        step_size = loaded.prefill_step_size(settings)
+        return Batch(loaded.model, max_concurrency=streams, prefill_step_size=step_size, grammars=grammars)
 
     print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:

@@ -39,12 +39,19 @@ FLOAT32_LIMIT: Final = 2**30
 """Bytes up to which a model is held as float32 for a CPU, which multiplies that faster than anything else."""
 
 
+PREFILL_STEP_SIZES: Final = {"gpu": 512, "cpu": 64}
+"""By device: as many as keep it busy. More would make the other streams wait, and a CPU no faster."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """`model` is an `mlx.nn.Module` in evaluation mode whose weights are in memory."""
 
     model: Any
     info: ModelInfo
+
+    def prefill_step_size(self, settings: Settings) -> int:
+        return settings.prefill_step_size or PREFILL_STEP_SIZES[self.info.device]
 
 
 def load(settings: Settings) -> LoadedModel:

@@ -114,7 +114,7 @@ def load_batch(settings: Settings) -> tuple[WarmDecoder, ModelInfo]:
     batch = Batch(
         loaded.model,
         max_concurrency=settings.max_concurrency,
-        prefill_step_size=settings.prefill_step_size,
+        prefill_step_size=loaded.prefill_step_size(settings),
         grammars=grammars,
         layers=layers,
         memory=memory,
