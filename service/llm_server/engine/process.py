@@ -119,14 +119,17 @@ def load_batch(settings: Settings) -> tuple[WarmDecoder, ModelInfo]:
         layers=layers,
         memory=memory,
     )
-    _log_memory(memory)
-    context_length = min(loaded.info.context_length, memory.kv_tokens)
-    return batch, msgspec.structs.replace(loaded.info, context_length=context_length)
+    return batch, _within_memory(loaded.info, memory)
 
 
-def _log_memory(memory: MemoryPlan) -> None:
+def _within_memory(info: ModelInfo, memory: MemoryPlan) -> ModelInfo:
+    """No longer context is promised than one request alone has room for."""
     known = memory.prefix_cache_bytes / 1e6
     logger.info("Room for %d tokens in a batch, and %.0f MB for prompts that come again", memory.kv_tokens, known)
+    if memory.kv_tokens >= info.context_length:
+        return info
+    logger.warning("The context is %d tokens: memory has no room for more (LLM_MAX_KV_TOKENS)", memory.kv_tokens)
+    return msgspec.structs.replace(info, context_length=memory.kv_tokens)
 
 
 class _Reception:
