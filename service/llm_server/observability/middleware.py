@@ -83,14 +83,22 @@ def _receiving(exchange: Exchange, receive: Receive) -> Receive:
 
 def _sending(exchange: Exchange, send: Send, unread_seconds: float) -> Send:
     async def sent(message: Message) -> None:
-        match message:
-            case {"type": "http.response.start"}:
-                _note_start(exchange, message)
-                await send(message)
-            case {"type": "http.response.body"}:
-                await _send_piece(exchange, send, message, unread_seconds)
-            case _:
-                await send(message)
+        if message["type"] != "http.response.body":
+            _note_start(exchange, message)
+            await send(message)
+            return
+        last = not message.get("more_body")
+        if last and exchange.streaming:
+            message = _with_timing(exchange, message)
+        began = time.monotonic()
+        try:
+            await send(message)
+            exchange.complete = last
+        except asyncio.CancelledError:
+            exchange.unread |= time.monotonic() - began > unread_seconds and not exchange.disconnected
+            raise
+        finally:
+            exchange.stalled += time.monotonic() - began
 
     return sent
 
@@ -103,20 +111,11 @@ def _note_start(exchange: Exchange, message: Message) -> None:
         headers["server-timing"] = timing
 
 
-async def _send_piece(exchange: Exchange, send: Send, message: Message, unread_seconds: float) -> None:
+def _with_timing(exchange: Exchange, message: Message) -> Message:
     """A header can say little of a stream, so its whole timing follows it, as a comment that parsers of events skip."""
-    last = not message.get("more_body")
-    if last and exchange.streaming and not message.get("body") and _is_whole(exchange):
-        message = {**message, "body": f": server-timing {server_timing(exchange)}\n\n".encode()}
-    began = time.monotonic()
-    try:
-        await send(message)
-        exchange.complete |= last
-    except asyncio.CancelledError:
-        exchange.unread |= time.monotonic() - began > unread_seconds and not exchange.disconnected
-        raise
-    finally:
-        exchange.stalled += time.monotonic() - began
+    if message.get("body") or not _is_whole(exchange):
+        return message
+    return {**message, "body": f": server-timing {server_timing(exchange)}\n\n".encode()}
 
 
 def _level(exchange: Exchange) -> int:

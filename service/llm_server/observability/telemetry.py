@@ -32,7 +32,7 @@ from llm_server.observability.watch import GenerationWatch
 from llm_server.observation import Watch
 
 _BEAT_SECONDS: Final = 1.0
-_LAG_SECONDS: Final = 0.1
+_LAG_SECONDS: Final = 0.25
 
 Scraper: TypeAlias = Callable[[str], Awaitable[bytes]]
 """All metrics as text of a content type. Raises OSError if nobody can be asked."""
