@@ -277,8 +277,13 @@ async def test_a_kept_response_is_streamed_with_events_that_the_api_has() -> Non
     assert rest.count("event: ") == 2
 
 
-async def test_a_kept_response_that_was_cut_off_is_streamed_as_it_ended() -> None:
-    app = application(ScriptedEngine(reply("Hm.", "Hi there, you")[:-2]))
-    made = await whole(app, input="Hi")
-    events = events_of((await get(app, made["id"], stream="true")).text)
+CALL_TURN = tool_call("get_weather", '{"city":"Oslo"}')
+
+
+@pytest.mark.parametrize("script", [reply("Hm.", "Hi there, you")[:-2], CALL_TURN[:-4]], ids=["text", "call"])
+async def test_a_kept_response_that_was_cut_off_is_streamed_as_it_ended(script: Script) -> None:
+    app = application(ScriptedEngine(script))
+    live = await streamed(app, input="Hi", tools=[WEATHER])
+    events = events_of((await get(app, live[-1]["response"]["id"], stream="true")).text)
+    assert kinds(events) == [kind for at, kind in enumerate(kinds(live)) if kind != kinds(live)[at - 1]]
     assert kinds(events)[-1] == "incomplete"
