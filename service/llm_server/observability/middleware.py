@@ -84,7 +84,8 @@ def _receiving(exchange: Exchange, receive: Receive) -> Receive:
 def _sending(exchange: Exchange, send: Send, unread_seconds: float) -> Send:
     async def sent(message: Message) -> None:
         if message["type"] != "http.response.body":
-            _note_start(exchange, message)
+            if message["type"] == "http.response.start":
+                _note_start(exchange, message)
             await send(message)
             return
         last = not message.get("more_body")
