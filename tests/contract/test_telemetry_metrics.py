@@ -13,7 +13,7 @@ import pytest
 
 from clients import application, async_client
 from exposed_metrics import Exposed
-from fakes import LOADING, ScriptedEngine, reply
+from fakes import LOADING, Fail, Hang, ScriptedEngine, reply
 from llm_server.errors import EngineUnavailable, Overloaded
 
 PROMETHEUS_3 = (
@@ -158,3 +158,34 @@ async def test_only_reading_is_possible() -> None:
     http = client()
     assert (await http.head("/metrics")).status_code == 200
     assert (await http.post("/metrics")).status_code == 405
+
+
+async def test_what_a_server_that_stops_gives_up_is_told_from_what_clients_do() -> None:
+    engine = ScriptedEngine([Hang()])
+    http = client(engine)
+    asking = asyncio.create_task(http.post(CHAT, json=BODY))
+    await engine.hanging.wait()
+    asking.cancel()
+    await asyncio.wait({asking})
+    read = await scraped(http)
+    assert read.value("llm_server_requests_cancelled_total", phase="prefill", cause="shutdown") == 1
+    assert read.value("llm_server_requests_cancelled_total") == 1
+
+
+async def test_a_choice_that_is_given_up_because_another_one_failed_is_no_clients_doing() -> None:
+    scripts: list[list[Any]] = [[Fail()], [Hang()]]
+    http = client(ScriptedEngine(lambda _: scripts.pop()))
+    assert (await http.post(CHAT, json={**BODY, "n": 2})).status_code == 503
+    read = await scraped(http)
+    assert read.value("llm_server_requests_cancelled_total", phase="prefill", cause="api") == 1
+    assert read.value("vllm:request_success_total", finished_reason="error") == 1
+    assert read.value("vllm:request_success_total", finished_reason="abort") == 1
+
+
+async def test_a_request_that_takes_too_long_is_counted_by_how_far_it_came() -> None:
+    http = client(ScriptedEngine([Hang()]), request_timeout=0.2)
+    assert (await http.post(CHAT, json=BODY)).status_code == 504
+    read = await scraped(http)
+    assert read.value("llm_server_request_timeouts_total", stage="ttft") == 1
+    assert read.value("llm_server_requests_cancelled_total", cause="timeout") == 1
+    assert read.value("llm_server_http_requests_total", route=CHAT, status="504") == 1
