@@ -25,6 +25,8 @@ _REMARK_THEN_OBJECT = re.compile(
 _OBJECT_BEGINS = re.compile(r'\{\s{0,50}["}]')
 _OBJECT_MAY_BEGIN = re.compile(r"\{\s{0,50}")
 _SPACE = re.compile(r"\s+")
+_BLANK = " \t\r\n\f\v\N{NO-BREAK SPACE}\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NO-BREAK SPACE}"
+"""What may stand before an object and is no part of it, the byte order mark included."""
 _CLOSING = {"{": "}", "[": "]"}
 
 
@@ -178,7 +180,7 @@ class ArgumentReader:
         return missing
 
     def _take_lead(self, text: str) -> str:
-        self._lead = (self._lead + text).lstrip()
+        self._lead = (self._lead + text).lstrip(_BLANK)
         lead = self._lead
         if not lead:
             return ""

@@ -195,9 +195,12 @@ def _parsed(text: str) -> Any:
 def _named_calls(value: Any, *, bare: bool) -> Iterator[tuple[str, str]]:
     """The calls (name, arguments as JSON text) that a body holds; `bare`: a name without arguments is one, too."""
     match value:
-        case {"tool_uses": [*uses]}:
+        case {"tool_uses": [*uses]} | {"tool_calls": [*uses]} | {"calls": [*uses]}:
             for use in uses:
                 yield from _named_calls(use, bare=bare)
+        case [*uses] if bare:
+            for use in uses:
+                yield from _named_calls(use, bare=False)
         case {"function": {"name": str(name)} as function}:
             yield name, _arguments_in(function) or "{}"
         case (

@@ -21,7 +21,10 @@ from llm_server.harmony.calls import Call, DoubtfulCall, UndeclaredCall
 from llm_server.harmony.header import Heading, Purpose
 
 FINAL: Final = frozenset({Outcome.ANSWER, Outcome.CALL})
-"""What a turn is about. After one of these, text of no channel is not wanted any more."""
+"""What a turn is about."""
+
+_UNWANTED: Final = FINAL | {Outcome.CUT_CALL}
+"""After one of these, text of no channel is not wanted any more: it may be the rest of a call's arguments."""
 
 _PLAIN: Final[Mapping[Purpose, type[Body]]] = {
     "reasoning": Reasoning,
@@ -42,9 +45,9 @@ def body_of(heading: Heading, ledger: Ledger, outcomes: Set[Outcome]) -> Body:
             ledger.repair("after_turn")
             return Hidden(ledger)
         case "unlabelled":
-            return Unlabelled(ledger, wanted=not outcomes & FINAL)
+            return Unlabelled(ledger, wanted=not outcomes & _UNWANTED)
         case "garbled":
-            return Garbled(ledger, wanted=not outcomes & FINAL)
+            return Garbled(ledger, wanted=not outcomes & _UNWANTED)
         case "call" if heading.otherwise == "reasoning":
             return DoubtfulCall(ledger, heading.tool, Reasoning(ledger))
         case "call" if heading.otherwise == "preamble":

@@ -136,6 +136,11 @@ class Heading:
     otherwise: Literal["reasoning", "preamble"] | None = None
     repairs: tuple[RepairKind, ...] = ()
 
+    @property
+    def is_next_turn(self) -> bool:
+        """Whether somebody else speaks: after an answer, what follows is a conversation that the model makes up."""
+        return self.purpose == "foreign" and self.channel is None
+
     def repaired(self, kind: RepairKind) -> Heading:
         return replace(self, repairs=(*self.repairs, kind))
 

@@ -46,7 +46,7 @@ class HarmonyParser:
     """Reads one turn. `tools` are the names that may be called, `freeform` those of them whose input is no JSON;
     `new_call_id` names each call.
 
-    `finish_reason` holds after `finish()`. `ended`: a token that ends the turn was seen. `channel_tokens`: tokens per
+    `finish_reason` holds after `finish()`. `ended`: what ends the turn was seen. `channel_tokens`: tokens per
     channel, headers included, "unknown" for those that belong to none. `reasoning_tokens`: those of messages that the
     user does not see. `undeclared_calls`: names, fit for a prompt, of calls that were neither run nor shown; "" for a
     call that named no tool.
@@ -282,6 +282,10 @@ class HarmonyParser:
             self._ledger.repair("missing_start")
         for kind in heading.repairs:
             self._ledger.repair(kind)
+        if heading.is_next_turn and Outcome.ANSWER in self._outcomes:
+            self.ended = True
+            self._stop_reading(over=True)
+            return []
         body = body_of(heading, self._ledger, self._outcomes)
         self._header, self._body, self._heading, self._pending = None, body, heading, None
         if markers is not None:
@@ -364,7 +368,7 @@ class HarmonyParser:
             return False
         if self._header is not None and self._header.started:
             return not self._is_answered
-        return self._heading.purpose in ("reasoning", "broken", "garbled")
+        return self._heading.purpose in ("reasoning", "broken", "garbled") and not self._is_answered
 
     def _reason(self, cut: bool) -> FinishReason:
         cut = cut and not self.ended
