@@ -23,16 +23,22 @@ COPY README.md LICENSE ./
 COPY service ./service
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv sync --frozen --no-dev --no-default-groups --extra cpu --no-editable
-# Compile what a start imports, and not the thousands of modules that it does not.
-RUN find /opt/llm-server -name __pycache__ -prune -exec rm -rf {} + \
+# Leave out what only compilers and test runners read, and the code of transformers' other models: mlx-lm imports that
+# library for its tokenizers, and the server has one of its own. Then compile what a start imports, and not the thousands
+# of modules that it does not; an import that missed something would end the build here.
+RUN cd /opt/llm-server/lib/python3.*/site-packages \
+ && find . -type d '(' -name tests -o -name include -o -name __pycache__ ')' -prune -exec rm -rf {} + \
+ && find . -type f -regex '.*\.\(pyi\|pyx\|pxd\|c\|h\|a\)' -delete \
+ && find transformers/models -mindepth 1 -maxdepth 1 -type d ! -name auto ! -name encoder_decoder -exec rm -rf {} + \
  && /opt/llm-server/bin/python -c "import gunicorn.app.wsgiapp, llm_server.engine.process, llm_server.engine.loading, \
-llm_server.gunicorn_config, llm_server.server, llm_server.supervisor"
+llm_server.gunicorn_config, llm_server.server, llm_server.supervisor, llm_server.demo"
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="llm-server" \
       org.opencontainers.image.description="A local gpt-oss server with the OpenAI and Anthropic APIs" \
       org.opencontainers.image.licenses="Apache-2.0"
-RUN useradd --uid 10001 --user-group --home-dir /state --create-home --shell /usr/sbin/nologin llm
+RUN useradd --uid 10001 --user-group --home-dir /state --no-create-home --shell /usr/sbin/nologin llm \
+ && install --directory --owner llm --group llm --mode 0700 /state
 COPY --from=build /opt/llm-server /opt/llm-server
 ENV PATH=/opt/llm-server/bin:$PATH \
     PYTHONUNBUFFERED=1 \

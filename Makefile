@@ -17,11 +17,11 @@ export UV_PROJECT_ENVIRONMENT := $(CURDIR)/$(VENV)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev test check fmt bench clean
+.PHONY: help serve dev demo test check fmt bench dashboards install-service uninstall-service clean
 
 help: ## show this list
 	@echo "Usage: make TARGET [MODEL=tiny|DIRECTORY|OWNER/REPO] [CUDA=1] [PYTHON=python3.12] [ARGS=...]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile | awk -F '\t' '{ printf "  %-18s %s\n", $$1, $$2 }'
 
 serve: $(SYNCED) ## start the server at http://127.0.0.1:42002
 	@$(BIN)/llm-server serve $(if $(MODEL),--model "$(MODEL)") $(ARGS)
@@ -30,6 +30,9 @@ dev: $(SYNCED) ## the same, started again when a source file changes, and open t
 	@LLM_CORS_ORIGINS="$${LLM_CORS_ORIGINS:-http://localhost:*,http://127.0.0.1:*}" \
 	$(if $(MODEL),LLM_MODEL_PATH="$(MODEL)") $(BIN)/uvicorn llm_server.server:app --reload --reload-dir service \
 	    --port "$${LLM_PORT:-42002}" --timeout-graceful-shutdown 5 $(ARGS)
+
+demo: $(SYNCED) ## a server, a varied load on it and, where Docker runs, the dashboards
+	@$(if $(MODEL),LLM_MODEL_PATH="$(MODEL)") deploy/demo.sh
 
 test: check ## all checks and all tests
 	$(BIN)/pytest $(ARGS)
@@ -45,6 +48,15 @@ fmt: $(SYNCED) ## put the sources into shape
 
 bench: $(SYNCED) ## measure a bare loop, this server and mlx_lm.server side by side
 	@$(BIN)/llm-server bench $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+
+dashboards: $(SYNCED) ## write the Grafana dashboards anew from their sources
+	PYTHONPATH=monitoring/grafana $(BIN)/python -m boards
+
+install-service: $(SYNCED) ## let macOS start the server at login and keep it running
+	@deploy/launchd/service.sh install
+
+uninstall-service: ## undo that
+	@deploy/launchd/service.sh uninstall
 
 clean: ## remove all that make has made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

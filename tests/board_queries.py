@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import httpx2
@@ -36,19 +36,16 @@ class PanelQuery:
 
 def committed_boards() -> dict[str, dict[str, Any]]:
     """The boards by the name of their file."""
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(FOLDER).glob("*.json"))}
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
 
 
 def panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """All panels but rows, those inside of collapsed rows included."""
-    for panel in board["panels"]:
-        yield from panels(panel) if panel["type"] == "row" and panel.get("panels") else ()
-        if panel["type"] != "row":
-            yield panel
+    """All panels but rows."""
+    return (panel for panel in board["panels"] if panel["type"] != "row")
 
 
 def queries() -> Iterator[PanelQuery]:
-    """Every query to Prometheus of every panel and annotation."""
+    """Every query to Prometheus of every panel."""
     for name, board in committed_boards().items():
         for panel in panels(board):
             for target in panel["targets"]:
@@ -73,6 +70,17 @@ def ask(prometheus: str, expression: str) -> list[dict[str, Any]]:
     return list(answer["data"]["result"])
 
 
-def without_data(prometheus: str) -> list[PanelQuery]:
-    """The queries that yield nothing, less those that can not on this system."""
-    return [query for query in queries() if query.panel not in MACOS_ONLY and not ask(prometheus, query.expression)]
+def unanswered(prometheus: str, *, seconds: float) -> list[PanelQuery]:
+    """The queries that yielded nothing in all this time. Those of macOS are asked, and may yield nothing.
+
+    Some graphs are empty while the server is busy and others while it is not, so each needs to have data only once.
+    """
+    left = list(queries())
+    assert len(left) > 50
+    deadline = time.monotonic() + seconds
+    while True:
+        left = [query for query in left if not ask(prometheus, query.expression)]
+        expected = [query for query in left if query.panel not in MACOS_ONLY]
+        if not expected or time.monotonic() > deadline:
+            return expected
+        time.sleep(1)
