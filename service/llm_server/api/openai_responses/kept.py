@@ -12,6 +12,7 @@ from typing import Any, Final
 from llm_server.api.http import JSON
 from llm_server.api.openai_responses.items import kind
 from llm_server.api.openai_responses.output import new_id
+from llm_server.api.openai_responses.reader import output_text
 from llm_server.api.openai_responses.schema import LONGEST_ID
 
 _PREFIXES: Final[Mapping[str, str]] = {
@@ -93,10 +94,10 @@ def _answer_part(part: JSON) -> JSON:
 
 
 def _output(item: JSON) -> str | list[JSON]:
-    """A string, or the parts that a text model has read."""
+    """A string, or parts with what a text model has read of them."""
     match item.get("output"):
         case [*parts]:
-            return [_input_part(part) for part in parts if part.get("text") is not None]
+            return [_input_part({"text": output_text(part.get("type", ""), part.get("text"))}) for part in parts]
         case str(text):
             return text
     return ""

@@ -142,14 +142,15 @@ def _texts(parts: Sequence[Part], place: str) -> Iterator[str]:
 
 
 def _output(parts: Sequence[Part]) -> str:
-    """Unlike what the user sends, media in a tool's output are not refused: that would end an agent's session."""
-    return "\n".join(_output_text(part) for part in parts)
+    return "\n".join(output_text(part.type, part.text) for part in parts)
 
 
-def _output_text(part: Part) -> str:
-    if part.type in _MEDIA or part.text is None:
-        return f"[{_MEDIA.get(part.type, 'content')} left out: this model reads text only]"
-    return part.text
+def output_text(kind: str, text: str | None) -> str:
+    """What a part of a tool's output says. Unlike what the user sends, media are not refused here: that would end an
+    agent's session."""
+    if kind in _MEDIA or text is None:
+        return f"[{_MEDIA.get(kind, 'content')} left out: this model reads text only]"
+    return text
 
 
 def _client_output(item: ClientOutput) -> str:
