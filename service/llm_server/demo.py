@@ -28,6 +28,7 @@ JSON: TypeAlias = dict[str, Any]
 CHAT: Final = "/v1/chat/completions"
 MESSAGES: Final = "/v1/messages"
 RESPONSES: Final = "/v1/responses"
+COMPLETIONS: Final = "/v1/completions"
 
 TIDE_SECONDS: Final = 180.0
 """Traffic ebbs and floods in this time, so that a graph of it is more than a flat line."""
@@ -136,6 +137,10 @@ def _responses(rng: random.Random) -> JSON:
     }
 
 
+def _completion(rng: random.Random) -> JSON:
+    return {"model": "gpt-oss-20b", "prompt": "1, 2, 3, ", "max_tokens": 16, "temperature": rng.choice((0, 1))}
+
+
 def _endless(rng: random.Random) -> JSON:
     return {**_streamed_chat(rng), "messages": [{"role": "user", "content": "Count to 30"}], "max_tokens": 600}
 
@@ -153,6 +158,7 @@ SCENES: Final = (
     Scene("messages", 7, MESSAGES, _messages),
     Scene("messages with tools", 3, MESSAGES, _tool_messages),
     Scene("responses", 4, RESPONSES, _responses),
+    Scene("raw completion", 1, COMPLETIONS, _completion),
     Scene("client that leaves", 2, CHAT, _endless, leaves=True),
     Scene("faulty request", 1, CHAT, _faulty),
 )

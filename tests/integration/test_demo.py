@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -39,3 +41,15 @@ def test_what_is_reported() -> None:
     assert tally.line() == "0 requests: none yet"
     tally.outcomes.update(["200", "left early", "200"])
     assert tally.line() == "3 requests: 2 x 200, 1 x left early"
+
+
+def test_the_script_uses_a_server_that_runs_already(server: RunningServer) -> None:
+    """`make demo` without Docker: a load for a while, and where to look."""
+    variables = {"DEMO_DOCKER": "no", "DEMO_SECONDS": "4", "DEMO_BIN": str(Path(sys.executable).parent)}
+    environment = {**os.environ, **variables, "LLM_PORT": str(server.port)}
+    script = Path(__file__).parents[2] / "deploy" / "demo.sh"
+    done = subprocess.run([script], env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert f"A server answers at {server.base_url} already" in done.stdout
+    assert f"Metrics: {server.base_url}/metrics" in done.stdout
+    assert "4 clients at" in done.stdout
+    assert server.answers("/readyz")

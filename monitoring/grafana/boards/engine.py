@@ -157,7 +157,9 @@ def _cache() -> list[PanelBuilder]:
 
 
 def _memory() -> list[PanelBuilder]:
-    return [
+    footprint = f"sum({series('llm_server_process_phys_footprint_bytes')})"
+    active = "sum(" + series("llm_server_mlx_memory_bytes", SERVER + ',kind="active"') + ")"
+    panels = [
         lines(
             "MLX memory",
             "Active: weights and prompt states. Cache: buffers kept for reuse, given back under pressure. Peak: the"
@@ -175,6 +177,19 @@ def _memory() -> list[PanelBuilder]:
             colors={"engine": BLUE, "api": ORANGE, "supervisor": GREEN},
         ),
         lines(
+            "How full",
+            "Prompts: of the room for prompt states, what running requests take. MLX: active memory, of what the device"
+            " may use. Machine: the server's processes, of all memory. A request that does not fit waits.",
+            {
+                "prompts": f"max({series('vllm:kv_cache_usage_perc', MODEL)})",
+                "MLX": f"{active} / sum({series('llm_server_memory_budget_bytes')})",
+                "machine": f"{footprint} / sum({series('llm_server_machine_memory_bytes')})",
+            },
+            "percentunit",
+            at_least=1,
+            colors={"prompts": GREEN, "MLX": BLUE, "machine": PURPLE},
+        ),
+        lines(
             "Prompt cache",
             "What is kept of earlier prompts, so that the next one on the same beginning need not compute it again.",
             {"kept": f"sum({series('llm_server_prefix_cache_bytes')})"},
@@ -183,6 +198,7 @@ def _memory() -> list[PanelBuilder]:
             colors={"kept": GREEN},
         ),
     ]
+    return [panel.span(6) for panel in panels]
 
 
 def _machine() -> list[PanelBuilder]:
