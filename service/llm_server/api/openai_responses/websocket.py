@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -107,7 +108,7 @@ class Session:
             alive = asyncio.create_task(self._wire.show_life(writer, self._services.settings.ping_interval))
             try:
                 async for event in generation:
-                    await self._wire.send(lambda event=event: writer.feed(event))  # type: ignore[misc]
+                    await self._wire.send(partial(writer.feed, event))
             finally:
                 alive.cancel()
                 await asyncio.gather(alive, return_exceptions=True)
