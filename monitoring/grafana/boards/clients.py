@@ -21,9 +21,7 @@ _UNDECLARED: Final = SERVER + ',kind="undeclared_tool"'
 
 
 def clients() -> dashboard.Dashboard:
-    built = board(
-        UID, "llm-server / Harmony and clients", "Channels, tools, repairs, dialects, cancellations and limits."
-    )
+    built = board(UID, "Harmony and clients", "Channels, tools, repairs, dialects, cancellations and limits.")
     fill(built, [*_figures(), *_harmony(), *_departures()])
     row(built, "Requests", _requests())
     row(built, "The API's own time", _api())

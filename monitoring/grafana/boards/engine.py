@@ -17,7 +17,7 @@ _DECODE: Final = SERVER + ',phase="decode"'
 
 
 def engine() -> dashboard.Dashboard:
-    built = board(UID, "llm-server / Engine", "Batch, steps, prompt cache and memory of the engine process.")
+    built = board(UID, "Engine", "Batch, steps, prompt cache and memory of the engine process.")
     fill(built, [*_figures(), *_steps(), *_cache()])
     row(built, "Memory", _memory())
     row(built, "Restarts and machine", _machine())

@@ -22,7 +22,7 @@ _BUDGET: Final = 0.005
 
 
 def overview() -> dashboard.Dashboard:
-    built = board(UID, "llm-server / Overview", "Health, traffic and latency of the server, at a glance.")
+    built = board(UID, "Overview", "Health, traffic and latency of the server, at a glance.")
     fill(built, [*_figures(), *_latency(), *_work()])
     row(built, "Where the time goes", _distributions())
     row(built, "Service level objectives", _objectives())

@@ -19,7 +19,7 @@ TEMPO: Final = common.DataSourceRef(type_val="tempo", uid="tempo")
 
 def traces() -> builders.Dashboard:
     return (
-        builders.Dashboard("llm-server / Traces")
+        builders.Dashboard("Traces")
         .uid(UID)
         .description("One request, from arrival to last token. The server needs OTEL_EXPORTER_OTLP_ENDPOINT for it.")
         .tags([TAG])
