@@ -22,6 +22,9 @@ from llm_server.harmony.schemas import json_rule, telling_keywords, weakened
 HEADERS: Final = 14
 """Tokens of what stands around analysis and answer, and a few words of the answer. With less, there is no analysis."""
 
+SHORTEST_PREAMBLE, LONGEST_PREAMBLE = 16, 256
+"""Tokens of what is said before a call that must come. With less room, nothing is."""
+
 _TEXT: Final = "TEXT"
 _NO_FAULTS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -58,20 +61,23 @@ def _rules(request: GenerationRequest, faults: Mapping[str, str]) -> Iterator[st
     callable_tools = _callable(request)
     yield "%llguidance {}"
     budget = _budget(request)
-    yield f"start: {'' if budget == 0 else 'thought? '}{_turn(request, bool(callable_tools))}"
-    yield from _thoughts(budget)
-    yield 'preamble: <|channel|> "commentary" <|message|> TEXT <|end|> <|start|> "assistant"'
+    words = _preamble_budget(request, budget) if request.tool_choice.mode == "required" else None
+    yield f"start: {'' if budget == 0 else 'thought? '}{_turn(request, bool(callable_tools), words)}"
+    yield from _message("thought", "analysis", budget)
+    yield from _message("preamble", "commentary", words)
+    yield from _message("afterthought", "analysis", _afterthought_budget(budget, words))
     yield f'final: <|channel|> "final" <|message|> {_answer(request, faults)} <|return|>'
     if callable_tools:
         yield from _calls(callable_tools, faults, request.tool_choice.parallel)
     yield f"{_TEXT}: /(?s:.*)/"
 
 
-def _turn(request: GenerationRequest, may_call: bool) -> str:
+def _turn(request: GenerationRequest, may_call: bool, words: int | None) -> str:
+    """`words`: tokens that a preamble may have, None for any number."""
     if not may_call:
         return "final"
-    ending = "calls" if request.tool_choice.mode == "required" else "(final | calls)"
-    return f"(preamble afterthought?)? {ending}"
+    preamble = "" if words is not None and words < SHORTEST_PREAMBLE else "(preamble afterthought?)? "
+    return preamble + ("calls" if request.tool_choice.mode == "required" else "(final | calls)")
 
 
 def _callable(request: GenerationRequest) -> list[Tool]:
@@ -89,12 +95,25 @@ def _budget(request: GenerationRequest) -> int | None:
     return min(limits, default=None)
 
 
-def _thoughts(budget: int | None) -> Iterator[str]:
-    """Analysis before everything else, and some more of it after a preamble."""
-    for name, share in (("thought", 1.0), ("afterthought", 0.25)):
-        limit = "" if budget is None else f"[max_tokens={max(1, int(budget * share))}]"
-        yield f'{name}: <|channel|> "analysis" <|message|> {name}_text <|end|> <|start|> "assistant"'
-        yield f"{name}_text{limit}: TEXT"
+def _preamble_budget(request: GenerationRequest, thoughts: int | None) -> int:
+    """Tokens that may be said before a call that must come."""
+    if request.max_tokens is None:
+        return LONGEST_PREAMBLE
+    return min(LONGEST_PREAMBLE, (request.max_tokens - HEADERS - (thoughts or 0)) // 2)
+
+
+def _afterthought_budget(thoughts: int | None, words: int | None) -> int | None:
+    """Tokens of analysis after a preamble."""
+    limits = [] if thoughts is None else [thoughts // 4]
+    limits += [] if words is None else [words // 2]
+    return min(limits, default=None)
+
+
+def _message(name: str, channel: str, budget: int | None) -> Iterator[str]:
+    """A message of free text, of at most so many tokens, after which another one follows."""
+    limit = "" if budget is None else f"[max_tokens={max(1, budget)}]"
+    yield f'{name}: <|channel|> "{channel}" <|message|> {name}_text <|end|> <|start|> "assistant"'
+    yield f"{name}_text{limit}: {_TEXT}"
 
 
 def _answer(request: GenerationRequest, faults: Mapping[str, str]) -> str:

@@ -130,6 +130,21 @@ def test_analysis_ends_within_its_budget(changes: dict[str, int], budget: int) -
     assert accepted(request(**changes), [*header, *words]) == len(header) + budget
 
 
+@pytest.mark.parametrize(("limit", "words"), [(None, 256), (400, 43), (4000, 256)])
+def test_what_is_said_before_a_call_that_must_come_leaves_room_for_it(limit: int | None, words: int) -> None:
+    asked = request(WEATHER, tool_choice=ToolChoice("required"), max_tokens=limit)
+    header = [CHANNEL, *text_tokens("commentary"), MESSAGE]
+    assert accepted(asked, [*header, *text_tokens(" word" * 300)]) == len(header) + words
+    assert accepted(request(WEATHER), [*header, *text_tokens(" word" * 300)]) == -1, "an answer may be of any length"
+
+
+def test_a_call_that_must_come_within_a_few_tokens_comes_at_once() -> None:
+    asked = request(WEATHER, tool_choice=ToolChoice("required"), max_tokens=40)
+    header = [CHANNEL, *text_tokens("commentary"), MESSAGE]
+    assert accepted(asked, header) == len(header) - 1
+    assert accepted(asked, call("get_weather", GOOD)) == len(call("get_weather", GOOD))
+
+
 def test_a_limit_that_leaves_no_room_for_analysis_leaves_it_out() -> None:
     asked = request(max_tokens=14)
     assert accepted(asked, reply("Think.", "Hello!")) < 3
