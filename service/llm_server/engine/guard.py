@@ -5,10 +5,10 @@ long to compile or to follow is given up. The mask is a plain array that works o
 kernel is for Metal alone), and it is computed on the host while the device runs the forward pass. Knows grammars and
 token ids; what the grammars describe is their author's business.
 
-Tokens that a grammar forces are decoded like all others. They are 6 to 8 % of a text answer, 17 to 25 % of a tool call or of
-structured output, but in runs of one to five, so reading each run at once would save one stream 2 to 12 % of its steps,
-and a batch none, whose other rows need the steps; and mlx-lm's rotating caches take one token at a time once they
-have taken one.
+Tokens that a grammar forces are decoded like all others. They are 6 to 8 % of a text answer, 17 to 25 % of a tool call
+or of structured output, but in runs of one to five, so reading each run at once would save one stream 2 to 12 % of its
+steps, and a batch none, whose other rows need the steps; and mlx-lm's rotating caches take one token at a time once
+they have taken one.
 """
 
 # mypy: allow-untyped-calls
