@@ -60,7 +60,7 @@ uninstall-service: ## undo that
 
 clean: ## remove all that make has made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
-	find service tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find service tests monitoring -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(SYNCED): pyproject.toml uv.lock | $(BIN)/python
 	@command -v uv >/dev/null || test -x $(BIN)/uv || { echo "Installing uv into $(VENV)" && $(BIN)/python -m pip install --quiet uv; }
