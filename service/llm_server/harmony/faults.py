@@ -18,6 +18,7 @@ _REASONS: Final = {
     "lexer error": TOO_COMPLEX,
     "Parser Error": TOO_COMPLEX,
     "schema too large": "'allOf', 'anyOf' and 'oneOf' multiply to too many cases",
+    "oneOf constraints": "the cases of a 'oneOf' do not exclude each other; use 'anyOf'",
     "anyOf is empty": "'enum' or 'anyOf' has no values",
     "Unable to determine if regex is empty": "its 'pattern's can not all be followed at once",
     "Failed to generate regex for": "the range between 'minimum' and 'maximum' is too large",
