@@ -167,7 +167,7 @@ def _instructions(d: Draw, made: Scene) -> tuple[str, ...]:
     if 0.5 <= kind < 0.9:
         around = (d.pick(phrases.INSTRUCTIONS.train),)
     elif kind >= 0.9:
-        lines = d.between(3, 14) if kind < 0.98 else d.between(20, 80) if kind < 0.993 else d.between(80, 270)
+        lines = d.between(3, 14) if kind < 0.98 else d.between(20, 80 if kind < 0.995 else 150)
         around = (_long_instructions(d, lines),)
     return (*around, *made.instructions) if d.chance(0.5) else (*made.instructions, *around)
 

@@ -426,7 +426,9 @@ FACTS: tuple[Answer, ...] = (
     ("the weather", NO_TOOL, (
         "What is the weather?", "What's the weather?", "How is the weather?", "What is the weather like?",
         "What is the weather today?", "What's the weather like today?", "Will it rain tomorrow?", "Is it raining?",
-        "How is the weather today?", "weather",
+        "What is the weather in Paris?", "What's the weather in San Francisco?", "What is the weather in London?",
+        "How is the weather today?", "What is the weather like in Paris?", "What's the weather in Tokyo?", "weather",
+        "What is the weather in New York?", "What is the weather in Berlin?", "What's the weather in Paris?",
     )),
     ("the time", NO_TOOL, (
         "What time is it?", "What is the time?", "What's the time?", "Tell me the time", "Do you know what time it is?",

@@ -72,7 +72,7 @@ def around(d: Draw, *wanted: Request, count: int) -> tuple[Tool, ...]:
 
 
 def number_of_others(d: Draw) -> int:
-    return d.pick((0, 1, 2, 2, 3, 3)) if d.chance(0.93) else d.between(4, 11 if d.chance(0.8) else 30)
+    return d.pick((0, 1, 2, 2, 3, 3)) if d.chance(0.94) else d.between(4, 11)
 
 
 def shuffled(d: Draw, *declared: Tool) -> tuple[Tool, ...]:
