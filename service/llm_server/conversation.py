@@ -101,7 +101,8 @@ class Tool:
 class ToolChoice:
     """Whether tools may or must be called, and which. `names` None: any that is declared.
 
-    The other tools stay in the prompt, which keeps its prefix; the model can just not call them.
+    The other tools, and all of them if none may be called, stay in the prompt, which keeps its prefix; the model can
+    just not call them.
     """
 
     mode: ToolMode = "auto"
@@ -156,3 +157,11 @@ class GenerationRequest:
     answer_schema: Mapping[str, Any] | None = None
     reasoning_budget: int | None = None
     raw: tuple[int, ...] | None = field(default=None, repr=False)
+
+    @property
+    def callable_tools(self) -> tuple[Tool, ...]:
+        """Those of the declared tools that this answer may call."""
+        choice = self.tool_choice
+        if choice.mode == "none":
+            return ()
+        return tuple(tool for tool in self.conversation.tools if choice.names is None or tool.name in choice.names)

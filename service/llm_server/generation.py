@@ -48,7 +48,7 @@ from llm_server.observation import Account, Observer, Outcome, Watch, unobserved
 from llm_server.stop_strings import StopStrings
 
 MAX_CORRECTIONS: Final = 2
-"""How often a model may be told, within one request, that the tool it called does not exist."""
+"""How often a model may be told, within one request, that it can not call the tool that it called."""
 
 
 class Generator:
@@ -222,8 +222,8 @@ class Generation:
         self._messages = aiter(stream)
         self._prompt = prompt
         self._submission = submission
-        self._tools = [tool.name for tool in request.conversation.tools]
-        self._freeform = [tool.name for tool in request.conversation.tools if tool.freeform]
+        self._tools = [tool.name for tool in request.callable_tools]
+        self._freeform = [tool.name for tool in request.callable_tools if tool.freeform]
         self._parser = self._new_parser()
         self._recorder = TurnRecorder(memory.sealer)
         self._transcripts = memory.transcripts
@@ -321,7 +321,7 @@ class Generation:
         return shown
 
     async def _end_or_correct(self, finished: Finished) -> None:
-        """A turn that ended with a call to a tool that does not exist goes on with an error as the call's result."""
+        """A turn that ended with a call that is not possible goes on with an error as the call's result."""
         is_lost = finished.reason == "stop" and self._parser.finish_reason == "stop" and not self._answered
         correction = self._correction() if is_lost else None
         if correction is None:
@@ -342,7 +342,7 @@ class Generation:
         name = next(iter(self._parser.undeclared_calls), "")
         if not name or self._is_raw or self.corrections == MAX_CORRECTIONS:
             return None
-        error = f"Error: there is no tool {name}. The tools are: {', '.join(self._tools) or 'none'}."
+        error = f"Error: {name} can not be called. The tools that can be called: {', '.join(self._tools) or 'none'}."
         self._turn += [*framed(f"{name} to=assistant", error, channel="commentary"), *assistant_start()]
         left = self._submission.max_tokens - len(self._turn)
         if left < 1:

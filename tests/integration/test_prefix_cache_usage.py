@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import anthropic
 import openai
@@ -58,14 +58,20 @@ def test_the_second_turn_of_a_chat_reads_what_is_new(chat: openai.OpenAI) -> Non
     assert second.choices[0].message.content == "1, 2, 3, 4, 5, 6"
 
 
-def test_a_result_of_a_tool_is_all_that_is_read_between_calls(chat: openai.OpenAI) -> None:
+@pytest.mark.parametrize(("city", "choice"), [("Paris", "auto"), ("Oslo", "none")])
+def test_a_result_of_a_tool_is_all_that_is_read_between_calls(
+    chat: openai.OpenAI, city: str, choice: Literal["auto", "none"]
+) -> None:
     """The server splices back what the model thought and called, token for token."""
-    messages: list[Any] = [{"role": "user", "content": "What is the weather in Paris?"}]
+    messages: list[Any] = [{"role": "user", "content": f"What is the weather in {city}?"}]
     first = chat.chat.completions.create(model=MODEL, messages=messages, tools=[TOOL], temperature=0)
     [call] = first.choices[0].message.tool_calls or []
     messages.append(first.choices[0].message.to_dict())
     messages.append({"role": "tool", "tool_call_id": call.id, "content": "It is sunny and 21 degrees."})
-    second = chat.chat.completions.create(model=MODEL, messages=messages, tools=[TOOL], temperature=0)
+    second = chat.chat.completions.create(
+        model=MODEL, messages=messages, tools=[TOOL], tool_choice=choice, temperature=0
+    )
+    assert second.choices[0].message.tool_calls is None
     assert first.usage is not None
     prompt, cached = counts(second)
     assert cached == first.usage.total_tokens

@@ -9,7 +9,15 @@ from dataclasses import replace
 import pytest
 
 from fakes import LOADING, READY, Fail, Hang, ScriptedEngine, ScriptedStream, message, next_message, reply, tool_call
-from llm_server.conversation import Conversation, GenerationRequest, Instructions, Sampling, Tool, UserText
+from llm_server.conversation import (
+    Conversation,
+    GenerationRequest,
+    Instructions,
+    Sampling,
+    Tool,
+    ToolChoice,
+    UserText,
+)
 from llm_server.engine.types import Submit
 from llm_server.errors import ContextTooLong, EngineUnavailable, Overloaded, RequestTimeout
 from llm_server.events import BlockDelta, BlockStart, BlockStop, Completion, Usage, collect
@@ -287,6 +295,17 @@ async def test_the_model_is_corrected_twice_at_most() -> None:
     assert generation.corrections == 2
     assert completion.tool_calls == ()
     assert completion.finish.reason == "stop"
+
+
+@pytest.mark.parametrize("choice", [ToolChoice("none"), ToolChoice("auto", frozenset({"clock"}))])
+async def test_a_call_that_may_not_be_made_never_gets_out(choice: ToolChoice) -> None:
+    """Without a grammar it is made nevertheless."""
+    engine = attempts(tool_call("get_weather", "{}"), reply("Then not.", "I may not look."))
+    request = replace(WEATHER, tool_choice=choice)
+    completion = await collect(await Generator(engine, request_timeout=60, guard=False).start(request))
+    assert completion.tool_calls == ()
+    assert (completion.text, completion.finish.reason) == ("I may not look.", "stop")
+    assert engine.submissions[0].grammar == ""
 
 
 async def test_a_call_that_was_cut_off_is_not_corrected() -> None:

@@ -7,7 +7,7 @@ of analysis, of a preamble and of an answer stay free. Text in, text out: nothin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
@@ -35,7 +35,7 @@ def rules_to_try(request: GenerationRequest) -> list[str]:
     Raises:
         BadRequest: a schema is too large or too deep.
     """
-    rules = [rule for tool in _callable(request) for rule in _rules_of(tool) if rule != _TEXT]
+    rules = [rule for tool in request.callable_tools for rule in _rules_of(tool) if rule != _TEXT]
     if request.answer_schema is not None:
         rules.append(json_rule(request.answer_schema, strict=True))
     return rules
@@ -58,7 +58,7 @@ def turn_grammar(request: GenerationRequest, faults: Mapping[str, str] = _NO_FAU
 
 
 def _rules(request: GenerationRequest, faults: Mapping[str, str]) -> Iterator[str]:
-    callable_tools = _callable(request)
+    callable_tools = request.callable_tools
     yield "%llguidance {}"
     budget = _budget(request)
     words = _preamble_budget(request, budget) if request.tool_choice.mode == "required" else None
@@ -78,13 +78,6 @@ def _turn(request: GenerationRequest, may_call: bool, words: int | None) -> str:
         return "final"
     preamble = "" if words is not None and words < SHORTEST_PREAMBLE else "(preamble afterthought?)? "
     return preamble + ("calls" if request.tool_choice.mode == "required" else "(final | calls)")
-
-
-def _callable(request: GenerationRequest) -> list[Tool]:
-    choice = request.tool_choice
-    if choice.mode == "none":
-        return []
-    return [tool for tool in request.conversation.tools if choice.names is None or tool.name in choice.names]
 
 
 def _budget(request: GenerationRequest) -> int | None:
@@ -125,7 +118,7 @@ def _answer(request: GenerationRequest, faults: Mapping[str, str]) -> str:
     return rule
 
 
-def _calls(tools: list[Tool], faults: Mapping[str, str], parallel: bool) -> Iterator[str]:
+def _calls(tools: Sequence[Tool], faults: Mapping[str, str], parallel: bool) -> Iterator[str]:
     names = [f"call_{number}" for number, _ in enumerate(tools)]
     another = f' (<|end|> <|start|> "assistant" ({" | ".join(names)}))*' if parallel else ""
     yield f"calls: ({' | '.join(names)}){another} <|call|>"

@@ -310,10 +310,10 @@ def test_a_withdrawn_tool_stays_in_the_prompt_and_can_not_be_chosen() -> None:
         ({"type": "tool", "name": "Write"}, ToolChoice("required", frozenset({"Write"}))),
     ],
 )
-def test_a_tool_choice_leaves_the_prompt_alone_unless_it_is_none(choice: Wire | None, expected: ToolChoice) -> None:
+def test_a_tool_choice_leaves_the_prompt_alone(choice: Wire | None, expected: ToolChoice) -> None:
     asked = generation(tools=[READ, {**READ, "name": "Write"}], tool_choice=choice)
     assert asked.tool_choice == expected
-    assert [tool.name for tool in asked.conversation.tools] == ([] if expected.mode == "none" else ["Read", "Write"])
+    assert [tool.name for tool in asked.conversation.tools] == ["Read", "Write"]
 
 
 @pytest.mark.parametrize("field", ["output_config", "output_format"])

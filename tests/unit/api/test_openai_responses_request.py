@@ -437,8 +437,11 @@ def test_nothing_can_be_required_of_no_tools() -> None:
     assert refused(tools=[{"type": "web_search"}], tool_choice="required").param == "tool_choice"
 
 
-def test_tools_that_may_not_be_called_are_not_told_of() -> None:
-    assert mapped(tools=[READ], tool_choice="none").conversation.tools == ()
+@pytest.mark.parametrize("choice", ["none", {"type": "allowed_tools", "tools": [{"type": "web_search"}]}])
+def test_tools_that_may_not_be_called_stay_in_the_prompt(choice: Any) -> None:
+    asked = mapped(tools=[READ], tool_choice=choice)
+    assert asked.callable_tools == ()
+    assert asked.conversation == mapped(tools=[READ]).conversation
 
 
 def test_calls_one_at_a_time() -> None:

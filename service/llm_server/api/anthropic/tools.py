@@ -43,8 +43,6 @@ def offer(body: CountTokensRequest) -> Offer:
     Raises:
         BadRequest: a name that no tool can have.
     """
-    if body.tool_choice is not None and body.tool_choice.type == "none":
-        return Offer((), frozenset())
     searchable = any((tool.type or "").startswith("tool_search_tool") for tool in body.tools or ())
     changes = dict(_changes(body.messages))
     tools: dict[str, Tool] = {}

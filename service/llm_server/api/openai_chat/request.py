@@ -58,7 +58,7 @@ def to_generations(request: ChatRequest) -> list[GenerationRequest]:
     if set(request.modalities or ()) - {"text"}:
         raise BadRequest("This is a text model: it can answer with text only.", param="modalities")
     first = GenerationRequest(
-        Conversation(_items(request), _tools(request), _effort(request)),
+        Conversation(_items(request), tuple(_declared(request)), _effort(request)),
         _sampling(request),
         request.max_completion_tokens or request.max_tokens,
         tuple(request.stop or ()),
@@ -153,12 +153,6 @@ def _part(part: Part, place: str, lenient: bool) -> str:
     if part.text is None:
         raise BadRequest(f"Missing required field '{place}.text'.", param=f"{place}.text")
     return part.text
-
-
-def _tools(request: ChatRequest) -> tuple[Tool, ...]:
-    """The tools that the model is told of: none when it may call none."""
-    choice, _ = _chosen(request)
-    return () if choice and choice.type == "none" else tuple(_declared(request))
 
 
 def _tool_choice(request: ChatRequest) -> ToolChoice:

@@ -22,7 +22,6 @@ from llm_server.conversation import (
     Instructions,
     Item,
     ReasoningEffort,
-    Tool,
 )
 from llm_server.errors import BadRequest
 
@@ -78,17 +77,11 @@ def to_conversation(body: PromptRequest, history: History, tools: Toolbox) -> Co
     items += Reader(tools, history.open_text).read(history)
     leading = next((at for at, item in enumerate(items) if not _is_plain_instructions(item)), len(items))
     items[leading:leading] = _formats(body.text)
-    return Conversation(tuple(items), _told(body, tools), effort(body))
+    return Conversation(tuple(items), tools.tools, effort(body))
 
 
 def effort(body: PromptRequest) -> ReasoningEffort:
     return reasoning_effort(body.reasoning.effort if body.reasoning else None, body.temperature)
-
-
-def _told(body: PromptRequest, tools: Toolbox) -> tuple[Tool, ...]:
-    """The tools that the model is told of: none when it may call none."""
-    may_call = body.tool_choice is None or body.tool_choice.type != "none"
-    return tools.tools if may_call else ()
 
 
 def _is_plain_instructions(item: Item) -> bool:
