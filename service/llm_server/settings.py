@@ -77,7 +77,7 @@ class Settings(BaseSettings):
         tuple[str, ...],
         NoDecode,
         Field(description="Further names it answers to: comma-separated patterns with `*`. Empty: none."),
-    ] = ("gpt-oss-*", "claude-*")
+    ] = ("gpt-oss-*", "openai/gpt-oss-*", "claude-*")
     device: Annotated[
         Device, Field(description="auto (a GPU if there is one), gpu, mps (the GPU of a Mac) or cpu.")
     ] = "auto"

@@ -253,7 +253,8 @@ async def test_special_tokens_in_text_stay_text() -> None:
 
 async def test_models_are_listed_and_found() -> None:
     client = async_openai(application(ScriptedEngine()))
-    assert [model.id async for model in await client.models.list()] == ["gpt-oss-test", "gpt-oss-20b"]
+    listed = [model.id async for model in await client.models.list()]
+    assert listed == ["gpt-oss-test", "gpt-oss-20b", "openai/gpt-oss-20b"]
     assert (await client.models.retrieve("gpt-oss-test")).owned_by
 
 

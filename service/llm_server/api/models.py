@@ -18,8 +18,8 @@ from llm_server.errors import EngineUnavailable, ModelNotFound
 CREATED: Final = datetime(2025, 8, 5, tzinfo=UTC)
 """The day gpt-oss was released. The APIs want a date, and one that no restart changes."""
 
-FAMILIAR: Final = "gpt-oss-20b"
-"""The name that clients' presets know. Listed when a pattern allows it."""
+FAMILIAR: Final = ("gpt-oss-20b", "openai/gpt-oss-20b")
+"""The names that clients' presets know, bare and with the publisher. Listed when a pattern allows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,16 @@ class ModelNames:
             return self._model(requested)
         if self.served is None:
             raise EngineUnavailable("The model is still loading.", retry_after=2)
-        raise ModelNotFound(f"This server does not serve that model. It serves '{self.served}'.", param="model")
+        raise ModelNotFound(
+            f"This server does not serve that model. It serves '{self.served}', and answers to further names that"
+            " LLM_MODEL_ALIASES lists.",
+            param="model",
+        )
 
     def listed(self) -> list[ServedModel]:
         """The served name first, then aliases that are concrete names."""
         names = [self.served, *(alias for alias in self._aliases if "*" not in alias)]
-        names += [FAMILIAR] if self._is_alias(FAMILIAR) else []
+        names += [name for name in FAMILIAR if self._is_alias(name)]
         return [self._model(name) for name in dict.fromkeys(names) if name is not None]
 
     def _is_alias(self, name: str) -> bool:

@@ -16,6 +16,7 @@ from fakes import LOADING, READY, ScriptedEngine
 from llm_server.engine.types import Status
 
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
+LISTED = ["gpt-oss-test", "gpt-oss-20b", "openai/gpt-oss-20b"]
 
 
 def client(status: Status | None = READY, **values: Any) -> httpx2.AsyncClient:
@@ -82,14 +83,14 @@ async def test_models_in_openais_shape() -> None:
     body = (await client().get("/v1/models")).json()
     assert body["object"] == "list"
     models = [OpenAIModel.model_validate(model, strict=True) for model in body["data"]]
-    assert [model.id for model in models] == ["gpt-oss-test", "gpt-oss-20b"]
+    assert [model.id for model in models] == LISTED
 
 
 async def test_models_in_anthropics_shape() -> None:
     body = (await client().get("/v1/models", headers=ANTHROPIC)).json()
     assert set(body) == {"data", "first_id", "has_more", "last_id"}
     models = [AnthropicModel.model_validate(model) for model in body["data"]]
-    assert [model.id for model in models] == ["gpt-oss-test", "gpt-oss-20b"]
+    assert [model.id for model in models] == LISTED
     assert {model.lifecycle for model in models} == {"active"}
 
 
@@ -97,7 +98,7 @@ async def test_a_model_that_is_not_loaded_is_not_listed() -> None:
     assert (await client(LOADING, model_aliases=()).get("/v1/models")).json()["data"] == []
 
 
-@pytest.mark.parametrize("name", ["gpt-oss-test", "gpt-oss-20b", "claude-opus-4-8"])
+@pytest.mark.parametrize("name", ["gpt-oss-test", "gpt-oss-20b", "openai/gpt-oss-120b", "claude-opus-4-8"])
 @pytest.mark.parametrize("headers", [{}, ANTHROPIC])
 async def test_every_served_name_can_be_asked_for(name: str, headers: dict[str, str]) -> None:
     response = await client().get(f"/v1/models/{name}", headers=headers)
@@ -110,7 +111,8 @@ async def test_every_served_name_can_be_asked_for(name: str, headers: dict[str, 
     [
         "gpt-4o",
         "GPT-OSS-20B",
-        "openai/gpt-oss-20b",
+        "openai/gpt-4o",
+        "mlx-community/gpt-oss-20b",
         "../gpt-oss-20b",
         "/etc/passwd",
         "claude",
@@ -123,6 +125,7 @@ async def test_any_other_model_is_404_in_both_dialects(name: str) -> None:
     openai = await client().get(path)
     assert openai.status_code == 404
     assert openai.json()["error"]["code"] == "model_not_found"
+    assert "LLM_MODEL_ALIASES" in openai.json()["error"]["message"]
     anthropic = await client().get(path, headers=ANTHROPIC)
     assert anthropic.status_code == 404
     assert anthropic.json()["error"]["type"] == "not_found_error"
