@@ -10,12 +10,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
 from llm_server.engine.types import EngineFinishReason, Finished, Logprobs, ModelInfo, Started, Status, Submit, Tokens
 from llm_server.errors import EngineUnavailable, ServerError
 from llm_server.harmony.encoding import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, RETURN, START, harmony_encoding
 
 MODEL = ModelInfo("gpt-oss-test", 4096, "none", "cpu", 1_000_000, 4_000_000)
 READY = Status("engine-1", "ready", MODEL, 0, 0)
+LONG = replace(READY, model=replace(MODEL, context_length=131_072))
+"""With as long a context as the real model has."""
+
 LOADING = Status("engine-1", "loading", None, 0, 0)
 
 

@@ -18,6 +18,7 @@ _FILLER = (
     "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et dolore"
     " magna aliqua "
 )
+_FRAME = ("model", "instructions", "response_format", "output_config", "text")
 _SET_BY_TRANSPORT = {"host", "content-length", "connection", "accept-encoding"}
 
 
@@ -62,10 +63,18 @@ def follow_ups(requests: list[Sent]) -> Iterator[tuple[int, int]]:
 
 
 def _goes_on(first: Sent, second: Sent) -> bool:
-    before, after = _plain(first.body["messages"]), _plain(second.body["messages"])
-    same = all(first.body.get(key) == second.body.get(key) for key in ("model", "response_format", "output_config"))
+    before, after = _said(first.body), _said(second.body)
+    same = all(first.body.get(key) == second.body.get(key) for key in _FRAME)
     same = same and bool(first.body.get("tools")) == bool(second.body.get("tools"))
     return same and len(before) < len(after) and after[: len(before)] == before
+
+
+def _said(body: dict[str, Any]) -> Any:
+    match body.get("messages") or body["input"]:
+        case str(text):
+            return _plain([{"role": "user", "content": text}])
+        case messages:
+            return _plain(messages)
 
 
 def _plain(value: Any) -> Any:

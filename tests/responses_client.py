@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx2
 from fastapi import FastAPI
+from openai.types.responses import Response, ResponseStreamEvent
 
 from clients import async_client
-from responses_types import check_event, check_response
+from sdk_types import check
 
 MODEL = "gpt-oss-20b"
 PATH = "/v1/responses"
@@ -35,7 +36,7 @@ async def whole(app: FastAPI, **body: Any) -> dict[str, Any]:
     response = await post(app, **body)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
-    check_response(answer)
+    check(Response, answer)
     return answer
 
 
@@ -54,7 +55,8 @@ def events_of(text: str) -> list[dict[str, Any]]:
         name, data = block.split("\n")
         event = json.loads(data.removeprefix("data: "))
         assert name == f"event: {event['type']}"
-        events.append(check_event(event))
+        check(ResponseStreamEvent, event)
+        events.append(event)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     return events
 

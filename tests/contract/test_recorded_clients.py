@@ -10,25 +10,30 @@ from typing import Any
 import httpx2
 import pytest
 from anthropic.types.beta import BetaMessage, BetaMessageTokensCount, BetaRawMessageStreamEvent
-from msgspec import structs
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response
 
 from clients import application, async_client
-from fakes import MODEL, READY, Script, ScriptedEngine, reply, tool_call
+from fakes import LONG, Script, ScriptedEngine, reply, tool_call
 from llm_server.engine.types import Submit
 from llm_server.harmony.encoding import harmony_encoding
 from recorded_clients import Recording, Sent, follow_ups, recordings
+from responses_client import events_of
 from sdk_types import check
 
 CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
 MESSAGES = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
-ANSWERED = (CHAT, MESSAGES, COUNT, "/", "/health", "/metrics", "/v1/models")
+REFUSED = {
+    "codex_image": (400, "it can not take images"),
+    "codex_exec_gpt5codex": (404, "LLM_MODEL_ALIASES"),
+}
+"""What can not be answered: a picture, to a model that sees none, and a name that is another model's."""
 
-ALL = [recording for recording in recordings() if recording.to(*ANSWERED)]
+OVER_HTTP = [recording for recording in recordings() if recording.requests[0].method != "WS"]
+ALL = [recording for recording in OVER_HTTP if recording.name not in REFUSED]
 TURNS = [recording for recording in ALL if recording.to(CHAT, MESSAGES)]
-LONG = structs.replace(READY, model=structs.replace(MODEL, context_length=131_072))
-"""As long a context as the real model has."""
 
 
 def named(recording: Recording) -> str:
@@ -56,10 +61,21 @@ async def send(http: httpx2.AsyncClient, sent: Sent) -> httpx2.Response:
 @pytest.mark.parametrize("recording", ALL, ids=named)
 async def test_every_request_is_answered_in_the_types_of_the_sdk(recording: Recording) -> None:
     async with async_client(application(engine())) as http:
-        for sent in recording.to(*ANSWERED):
+        for sent in recording.requests:
             answer = await send(http, sent)
             assert answer.status_code == 200, answer.text
             _check(sent, answer)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_what_can_not_be_answered_is_refused_with_the_reason(name: str) -> None:
+    (recording,) = (each for each in OVER_HTTP if each.name == name)
+    async with async_client(application(engine())) as http:
+        for sent in recording.requests:
+            answer = await send(http, sent)
+            status, reason = REFUSED[name]
+            assert answer.status_code == status
+            assert reason in answer.json()["error"]["message"]
 
 
 def _check(sent: Sent, answer: httpx2.Response) -> None:
@@ -71,6 +87,10 @@ def _check(sent: Sent, answer: httpx2.Response) -> None:
             assert done == "[DONE]"
             finished = [check(ChatCompletionChunk, json.loads(chunk)) for chunk in chunks]
             assert any(choice.finish_reason for chunk in finished for choice in chunk.choices)
+        case "/v1/responses", False:
+            check(Response, answer.json())
+        case "/v1/responses", True:
+            assert events_of(answer.text)[-1]["type"] == "response.completed"
         case "/v1/messages", False:
             check(BetaMessage, answer.json())
         case "/v1/messages", True:
@@ -100,10 +120,15 @@ FOLLOW_UPS = {
     "claude_code_tool_turn": 1,
     "claude_code_toolsearch": 1,
     "codex_0.63_chat": 1,
-    "langchain": 2,
+    "codex_0.63_resp": 1,
+    "codex_exec_responses": 1,
+    "codex_oss_lmstudio": 1,
+    "codex_resume": 1,
+    "langchain": 3,
     "llm_cli": 1,
-    "openai_agents_js_gptoss_compat": 2,
-    "openai_agents_python": 2,
+    "openai_agents_js_gptoss_compat": 4,
+    "openai_agents_python": 4,
+    "opencode_openai": 1,
     "opencode_openai-compatible": 1,
 }
 """How many requests of each sequence go on from an earlier one."""
@@ -111,9 +136,9 @@ FOLLOW_UPS = {
 
 @pytest.mark.parametrize("name", FOLLOW_UPS)
 async def test_a_turn_goes_on_from_the_prompt_of_the_turn_before(name: str) -> None:
-    (recording,) = (each for each in TURNS if each.name == name)
+    (recording,) = (each for each in ALL if each.name == name)
     pairs = 0
-    for path in (CHAT, MESSAGES):
+    for path in (CHAT, MESSAGES, RESPONSES):
         requests = recording.to(path)
         run = await prompts(requests)
         for earlier, later in follow_ups(requests):

@@ -13,13 +13,14 @@ import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.types.responses import ResponseStreamEvent
 
 from clients import application, async_client
 from fakes import Fail, Hang, Script, ScriptedEngine, Wait, message, next_message, reply, text_tokens, tool_call
 from llm_server.errors import BadRequest, GenerationFailed, Overloaded, ServerError
 from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN
 from responses_client import MODEL, PATH, WEATHER, events_of, kinds, post, streamed, whole
-from responses_types import check_event
+from sdk_types import check
 
 ANALYSIS = "The zebra greets me, so I greet back."
 FINAL = "Fine, thanks! 😀 Ünïcödé."
@@ -400,5 +401,5 @@ def test_whatever_the_model_writes_the_events_are_the_apis(parts: list[list[int]
     script = [token for part in parts for token in part if token != RETURN]
     events = asyncio.run(streamed(application(ScriptedEngine([*script, RETURN])), input="Hi", tools=TOOLS))
     for event in events:
-        check_event(event)
+        check(ResponseStreamEvent, event)
     assert kinds(events)[-1] in ("completed", "incomplete")

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from openai.types.responses import CompactedResponse
 
 from clients import application, async_client
 from fakes import READY, Script, ScriptedEngine, message, reply, text_tokens, tool_call
 from llm_server.engine.types import Submit
 from llm_server.harmony.encoding import CALL, CHANNEL, MESSAGE, harmony_encoding
 from responses_client import MODEL, PATH, WEATHER, post, streamed, whole
-from responses_types import check_compacted
+from sdk_types import check
 
 CODEX_PATCH = """start: begin_patch hunk+ end_patch
 begin_patch: "*** Begin Patch" LF
@@ -212,7 +213,7 @@ async def test_there_must_be_something_to_compact(body: Any) -> None:
 async def test_a_conversation_that_is_too_long_is_compacted_as_far_as_it_fits() -> None:
     scripted = engine(reply("Hm.", "A summary."))
     response = await post(application(scripted), f"{PATH}/compact", input=said(40))
-    check_compacted(response.json())
+    check(CompactedResponse, response.json())
     kept = kept_messages(scripted.submissions[0], 40)
     assert kept == list(range(kept[0], 40))
 
@@ -222,7 +223,7 @@ async def test_a_stored_response_can_be_compacted() -> None:
     app = application(scripted)
     first = await whole(app, input="A question.")
     response = await post(app, f"{PATH}/compact", previous_response_id=first["id"], instructions="Be kind.")
-    check_compacted(response.json())
+    check(CompactedResponse, response.json())
     seen = prompt(scripted.submissions[1])
     assert all(text in seen for text in ("Be kind.", "A question.", "An answer."))
 

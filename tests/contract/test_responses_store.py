@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from openai.types.responses import Response, ResponseItemList
 
 from clients import application, async_client
 from fakes import Script, ScriptedEngine, message, next_message, reply, text_tokens, tool_call
@@ -16,7 +17,7 @@ from llm_server.engine.types import Submit
 from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, harmony_encoding
 from llm_server.response_store import FILE_NAME
 from responses_client import PATH, WEATHER, events_of, get, kinds, post, streamed, whole
-from responses_types import check_items, check_response
+from sdk_types import check
 
 PATCH: dict[str, Any] = {"type": "custom", "name": "apply_patch"}
 EVERYTHING = [
@@ -46,7 +47,7 @@ async def items(app: FastAPI, identity: str, **query: Any) -> dict[str, Any]:
     response = await get(app, f"{identity}/input_items", **query)
     assert response.status_code == 200, response.text
     listed: dict[str, Any] = response.json()
-    check_items(listed)
+    check(ResponseItemList, listed)
     return listed
 
 
@@ -56,7 +57,7 @@ async def test_what_is_kept_is_what_was_given(stream: bool) -> None:
     asked: dict[str, Any] = {"input": "Hi", "tools": [WEATHER, PATCH], "metadata": {"a": "b"}}
     given = (await streamed(app, **asked))[-1]["response"] if stream else await whole(app, **asked)
     kept = (await get(app, given["id"])).json()
-    check_response(kept)
+    check(Response, kept)
     assert kept == given
 
 

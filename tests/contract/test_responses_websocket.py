@@ -6,18 +6,21 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from openai.types.responses.responses_server_event import ResponsesServerEvent
 
 from clients import application
-from fakes import Fail, Hang, Script, ScriptedEngine, Wait, reply, tool_call
+from fakes import LONG, Fail, Hang, Script, ScriptedEngine, Wait, reply, tool_call
 from llm_server.engine.types import Submit
 from llm_server.errors import GenerationFailed, Overloaded
 from llm_server.harmony.encoding import harmony_encoding
+from recorded_clients import recordings
 from responses_client import MODEL, PATH, WEATHER, get, kinds
-from responses_types import check_message
+from sdk_types import check
 
 FINAL = ("response.completed", "response.incomplete", "response.failed", "error")
 HEADERS = {"host": "localhost", "openai-beta": "responses_websockets=2026-02-06"}
@@ -60,7 +63,8 @@ class Socket:
         while not events or events[-1]["type"] not in FINAL:
             message = await self.received.get()
             assert message["type"] == "websocket.send", message
-            events.append(check_message(json.loads(message["text"])))
+            events.append(json.loads(message["text"]))
+            check(ResponsesServerEvent, events[-1])
         if events[0]["type"] != "error":
             assert [event["sequence_number"] for event in events] == list(range(len(events)))
         return events
@@ -155,6 +159,22 @@ async def test_codex_warms_up_and_goes_on() -> None:
     assert "A tool is needed." in prompt(engine.submissions[1])
     for response in (warm, first, second):
         assert (await get(app, response["id"])).status_code == 404
+
+
+async def test_what_codex_was_recorded_to_send_is_answered() -> None:
+    """With the ids of this server in place of the recorded ones."""
+    (recording,) = (each for each in recordings() if each.name == "codex_ws")
+    engine = ScriptedEngine(reply("Hm.", "Done."), status=LONG)
+    async with connected(application(engine)) as socket:
+        last: dict[str, Any] = {}
+        for sent in recording.requests:
+            body = deepcopy(sent.body)
+            if "previous_response_id" in body:
+                body |= {"previous_response_id": last["id"], "input": [{"role": "user", "content": "Go on."}]}
+            last = await socket.turn(**body)
+            assert last["status"] == "completed"
+    first, second = [submission.prompt for submission in engine.submissions]
+    assert second[: len(first) - 2] == first[:-2]
 
 
 async def test_a_connection_keeps_its_last_response_alone() -> None:

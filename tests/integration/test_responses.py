@@ -11,13 +11,13 @@ from typing import Any
 
 import openai
 import pytest
-from openai.types.responses import Response
+from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from processes import wait_until
-from responses_types import check_event, check_response
 from running_server import RunningServer, StartServer
+from sdk_types import check
 
 legacy_connect = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used as a context manager:DeprecationWarning")
 """The SDK opens connections in a way that its WebSocket library is about to give up."""
@@ -56,11 +56,11 @@ def calls(response: Response) -> list[Any]:
 
 def test_whole_and_streamed_say_the_same(client: openai.OpenAI) -> None:
     whole = client.responses.create(**GREEDY, input="Count to 8")
-    check_response(json.loads(whole.to_json()))
+    check(Response, json.loads(whole.to_json()))
     assert whole.output_text == counted(8)
     events = list(client.responses.create(**GREEDY, input="Count to 8", stream=True))
     for event in events:
-        check_event(json.loads(event.to_json()))
+        check(ResponseStreamEvent, json.loads(event.to_json()))
     assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == counted(8)
     assert [event.sequence_number for event in events] == list(range(len(events)))
     last = events[-1]
@@ -94,7 +94,7 @@ def test_a_grammar_is_kept_to_by_a_custom_tool_in_a_namespace(client: openai.Ope
         }
     ]
     answer = client.responses.create(**GREEDY, input="Open the lock", tools=tools, tool_choice="required")
-    check_response(json.loads(answer.to_json()))
+    check(Response, json.loads(answer.to_json()))
     assert calls(answer)
     for call in calls(answer):
         assert (call.type, call.name, call.namespace) == ("custom_tool_call", "open", "lock")
