@@ -130,6 +130,11 @@ class Answer(Body):
         self._index = -1
         self._logprobs: list[TokenLogprob] = []
 
+    @property
+    def looks_cut(self) -> bool:
+        """An answer that says nothing was not meant to."""
+        return self._index < 0
+
     def take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
         if logprob is not None:
             self._logprobs.append(logprob)
@@ -166,6 +171,10 @@ class Preamble(Answer):
         super().__init__(ledger)
         self._held: str | None = ""
 
+    @property
+    def looks_cut(self) -> bool:
+        return super().looks_cut and not self._held
+
     def take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
         if self._held is None:
             return super().take(text, logprob)
@@ -196,6 +205,10 @@ class Unlabelled(Answer):
         self._length = 0
         self.tokens = 0
         self._wanted = wanted
+
+    @property
+    def looks_cut(self) -> bool:
+        return False
 
     def take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
         if self._held is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -87,6 +87,12 @@ def encode(text: str) -> list[int]:
     for piece in _slices(text.encode("utf-8", "replace").decode()):
         tokens += harmony_encoding().encode(piece, disallowed_special=())
     return tokens
+
+
+@cache
+def special_tokens() -> Mapping[str, int]:
+    """Every special token by its name, `<|start|>` or `<|reserved_200013|>`."""
+    return {str(harmony_encoding().decode([token])): token for token in range(FIRST_SPECIAL, VOCABULARY_SIZE)}
 
 
 def is_special(token: int) -> bool:

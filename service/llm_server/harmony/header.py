@@ -37,17 +37,19 @@ _USERS = frozenset({"user", "all", "everyone", "human"})
 _OTHER_ROLES = frozenset({"user", "system", "developer", "tool", "function", "functions", "human"})
 _BUILT_INS = frozenset({"python", "browser", "container"})
 
-_RECIPIENT = re.compile(r"(?:to|recipient)\s*=\s*[\"'`]?((?:functions?[.:]\s+)?[^\s<{\"'`]*)", re.IGNORECASE)
+_RECIPIENT = re.compile(r"(?:to|recipient)\s*=\s*[\"'`]?((?:(?:function|tool)s?[.:]\s+)?[^\s<{\"'`]*)", re.IGNORECASE)
 _FUNCTION = re.compile(r"(?<![\w.])functions\.[\w.:/-]+")
 _NAME = re.compile(r"[\w.:/-]+")
 _ASSISTANTS = re.compile(r"(?:\s*assistant)*\s*")
 _AROUND = " \t\r\n|:.,;-_*#`'\"()[]\N{EN DASH}\N{EM DASH}"
 _BLANKS = re.compile(r"[\s|]+")
 _BEGINNING = r" ?(?:assistant)* ?(?:analysis|commentary|final)?:? ?"
-_ADDRESSED = re.compile(_BEGINNING + r"(?:to ?=|recipient ?=|functions\.)")
+_ADDRESSED = re.compile(_BEGINNING + r"(?:to ?=|recipient ?=|functions\.)", re.IGNORECASE)
 _CLEAN = re.compile(
-    _BEGINNING + r"(?:(?:to|recipient) ?= ?[\"'`]?(?:functions?[.:] )?[^ <{\"'`]*[\"'`]?|functions\.[\w.:/-]+)?"
-    r" ?(?:analysis|commentary|final)?:? ?(?:json|code|text)?:? ?"
+    _BEGINNING
+    + r"(?:(?:to|recipient) ?= ?[\"'`]?(?:(?:function|tool)s?[.:] )?[^ <{\"'`]*[\"'`]?|functions\.[\w.:/-]+)?"
+    + r" ?(?:analysis|commentary|final)?:? ?(?:json|code|text)?:? ?",
+    re.IGNORECASE,
 )
 
 
@@ -282,8 +284,8 @@ def _bare_name(channel: str, names: ToolNames) -> str | None:
 
 
 def _inherited(header: Header, channel: Channel | None, names: ToolNames) -> str | None:
-    """A header that was begun again keeps the tool it was meant for, unless it turned out to be an answer."""
-    if not header.inherited or channel == "final":
+    """A header that was begun again keeps the tool it was meant for, unless it has turned into an answer's."""
+    if not header.inherited or (channel == "final" and channel_in(header.inherited) != "final"):
         return None
     match = _RECIPIENT.search(header.inherited)
     recipient = match[1] if match else header.inherited.split()[0]

@@ -364,11 +364,11 @@ class HarmonyParser:
         if self._body is not None:
             begun = self._heading is not None and self._heading.purpose in ("broken", "garbled")
             return self._body.looks_cut and not (begun and self._is_answered)
-        if self.ended or self._heading is None:
+        if self.ended or self._is_answered:
             return False
         if self._header is not None and self._header.started:
-            return not self._is_answered
-        return self._heading.purpose in ("reasoning", "broken", "garbled") and not self._is_answered
+            return True
+        return self._heading is not None and self._heading.purpose in ("reasoning", "broken", "garbled")
 
     def _reason(self, cut: bool) -> FinishReason:
         cut = cut and not self.ended

@@ -7,21 +7,21 @@ stream was cut off is then judged by what is there.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, Literal, TypeAlias
 
 from llm_server.events import Block, Event, Finish, FinishReason, fold
-from llm_server.harmony.encoding import END_OF_TEXT, encode
+from llm_server.harmony.encoding import encode, special_tokens
 from llm_server.harmony.parse import HarmonyParser
 from llm_server.harmony.repairs import Repair
-from llm_server.harmony.text_markers import SPELLED
 
 Segment: TypeAlias = tuple[Literal["special", "text"], str]
 
-_SPECIAL: Final = {**SPELLED, "<|endoftext|>": END_OF_TEXT}
-_MARKER: Final = re.compile(f"({'|'.join(map(re.escape, sorted(_SPECIAL)))})")
+_NAME: Final = re.compile(r"<\|\w+\|>")
+_ALSO_CALLED: Final = {"<|endofprompt|>": 200_018}
+"""What other tokenizers of the model call `<|reserved_200018|>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,21 @@ def parse_text(raw: str, tools: Collection[str] = (), *, truncated: bool | None 
 
 
 def encode_segments(segments: Iterable[Segment]) -> list[int]:
-    """Text as tokens: markers become tokens in "special" segments and stay ordinary text in "text" segments."""
+    """Text as tokens: special tokens' names become them in "special" segments, and stay text in "text" segments."""
     tokens: list[int] = []
     for kind, text in segments:
+        special = {**special_tokens(), **_ALSO_CALLED} if kind == "special" else {}
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        for piece in _MARKER.split(text):
-            is_marker = kind == "special" and piece in _SPECIAL
-            tokens += [_SPECIAL[piece]] if is_marker else encode(piece)
+        for piece in _split(text, special):
+            tokens += [special[piece]] if piece in special else encode(piece)
     return tokens
+
+
+def _split(text: str, names: Container[str]) -> Iterator[str]:
+    """The text cut around whatever of it is a name."""
+    begin = 0
+    for match in _NAME.finditer(text):
+        if match[0] in names:
+            yield from (text[begin : match.start()], match[0])
+            begin = match.end()
+    yield text[begin:]

@@ -30,7 +30,12 @@ _PROSE = {
 }
 """What follows these words where they begin a text of their own: "finally, …", "analysis of …", "assistants are …"."""
 
+_ROLES = ("assistant", "user", "system", "developer", "tool", "functions.")
+
 _COLON = re.compile(r"(?::(?=\s))?\s*")
+_STRIPPED_CALL = re.compile(r"(?:analysis|commentary)\s+to\s*=\s*\S+\s+(?:json|code|text)(?=\s*\S)")
+"""A call's header without markers that something other than JSON follows. Without its type it would have no end."""
+
 _TYPE = re.compile(r"[\s|:]*(?:json\b|code\b)?\s*")
 
 
@@ -88,17 +93,27 @@ def _in_role(header: Header, names: ToolNames) -> tuple[Heading, int]:
     begin = without_assistant(text)
     match = _CHANNEL_FIRST.match(text, begin)
     if match and (header.started or text[:begin].strip() or not _PROSE[match[1]].match(text, match.end())):
-        return _stripped(match)
-    if is_addressed(text) or (header.started and "assistant".startswith(text.strip())):
+        return _stripped(match, names)
+    if is_addressed(text) or _is_beginning(text, begin, started=header.started):
         return Heading("broken", None, repairs=("missing_message",)), len(text)
     if not header.started and (not text[:begin].strip() or _PROSE["assistant"].match(text, begin)):
         begin = 0
     return Heading("unlabelled", None, repairs=("unlabelled_text",)), begin
 
 
-def _stripped(match: re.Match[str]) -> tuple[Heading, int]:
+def _is_beginning(text: str, begin: int, *, started: bool) -> bool:
+    """Whether a header was cut off in the middle of a word. `begin`: where the text goes on after "assistant"."""
+    word = text[begin:].strip()
+    if not text[:begin].strip():
+        return started and any(role.startswith(word) for role in _ROLES)
+    return any(next_word.startswith(word) for next_word in (*CHANNELS, "to=")) and (started or len(word) > 2)
+
+
+def _stripped(match: re.Match[str], names: ToolNames) -> tuple[Heading, int]:
     """A header whose markers were lost, with its body right behind it, perhaps after a colon."""
     text, begin = match.string, _skip(_COLON, match.string, match.end())
+    if call := _STRIPPED_CALL.match(text, match.start(1)):
+        return read_header(Header(channel=call[0]), names).repaired("stripped_markers"), call.end()
     match match[1]:
         case "analysis":
             return Heading("reasoning", "analysis", repairs=("stripped_markers",)), begin

@@ -21,7 +21,7 @@ LAST_CUT = 30
 BYTE_TOKENS = {token_bytes(token)[0]: token for token in range(256)}
 """The vocabulary begins with all single bytes."""
 
-MARKER = re.compile(r"(<\|(?:start|end|message|channel|constrain|call|return|endoftext)\|>)")
+MARKER = re.compile(r"(<\|\w+\|>)")
 
 
 def meaning(recording: Recording) -> Meaning:
