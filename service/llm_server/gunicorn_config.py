@@ -1,4 +1,4 @@
-"""gunicorn's configuration, and its worker class: HTTP over uvicorn, with limits on slow clients.
+"""gunicorn's configuration, and its worker class: HTTP over uvicorn, with limits on slow clients and an orderly end.
 
 Part of the package, so that an installed server has it; `deploy/gunicorn.conf.py` is the same by the name that
 gunicorn looks for. The supervisor adds the listening sockets as `--bind fd://N`.
@@ -7,11 +7,14 @@ gunicorn looks for. The supervisor adds the listening sockets as `--bind fd://N`
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from collections.abc import MutableMapping
+from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn_worker import UvicornWorker
 
+from llm_server.api.stopping import announce_stopping
 from llm_server.child_process import end_with_parent
 from llm_server.observability.logging import logging_config
 from llm_server.settings import load_settings
@@ -50,11 +53,27 @@ class HttpProtocol(HttpToolsProtocol):
             self._header_deadline.cancel()
 
 
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's own cuts off what is being said when the server is to end. Here the application is told, and closes."""
+
+    _stopping: asyncio.Event | None = None
+
+    async def run_asgi(self) -> None:
+        self._stopping = announce_stopping(cast("MutableMapping[str, Any]", self.scope))
+        await super().run_asgi()
+
+    def shutdown(self) -> None:
+        if self._stopping is None or self.close_sent or not self.handshake_complete:
+            super().shutdown()
+        else:
+            self._stopping.set()
+
+
 class ApiWorker(UvicornWorker):  # type: ignore[misc]
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "auto",
         "http": HttpProtocol,
-        "ws": "websockets-sansio",
+        "ws": WebSocketProtocol,
         "ws_max_size": _settings.max_body_bytes,
         "lifespan": "on",
         "server_header": False,

@@ -15,6 +15,7 @@ from openai.types.responses.responses_server_event import ResponsesServerEvent
 
 from clients import application
 from fakes import LONG, Fail, Hang, Script, ScriptedEngine, Wait, reply, tool_call
+from llm_server.api.stopping import announce_stopping
 from llm_server.engine.types import Submit
 from llm_server.errors import GenerationFailed, Overloaded
 from llm_server.harmony.encoding import harmony_encoding
@@ -32,7 +33,7 @@ class Socket:
     def __init__(self, app: FastAPI, headers: dict[str, str]) -> None:
         self.sent: asyncio.Queue[Any] = asyncio.Queue()
         self.received: asyncio.Queue[Any] = asyncio.Queue()
-        scope = {
+        scope: dict[str, Any] = {
             "type": "websocket",
             "asgi": {"version": "3.0"},
             "scheme": "ws",
@@ -45,6 +46,7 @@ class Socket:
             "server": ("127.0.0.1", 80),
             "subprotocols": [],
         }
+        self.stopping = announce_stopping(scope)
         self.sent.put_nowait({"type": "websocket.connect"})
         self.serving = asyncio.create_task(app(scope, self.sent.get, self.received.put))
 
@@ -57,7 +59,7 @@ class Socket:
     def leave(self) -> None:
         self.sent.put_nowait({"type": "websocket.disconnect", "code": 1001})
 
-    async def events(self) -> list[dict[str, Any]]:
+    async def events(self, first: int = 0) -> list[dict[str, Any]]:
         """All that comes up to the end of one turn, in the order of its numbers."""
         events: list[dict[str, Any]] = []
         while not events or events[-1]["type"] not in FINAL:
@@ -66,7 +68,7 @@ class Socket:
             events.append(json.loads(message["text"]))
             check(ResponsesServerEvent, events[-1])
         if events[0]["type"] != "error":
-            assert [event["sequence_number"] for event in events] == list(range(len(events)))
+            assert [event["sequence_number"] for event in events] == list(range(first, first + len(events)))
         return events
 
     async def turn(self, **body: Any) -> dict[str, Any]:
@@ -269,6 +271,25 @@ async def test_a_client_that_leaves_frees_its_slot() -> None:
         await engine.hanging.wait()
         assert engine.running == 1
     assert engine.running == 0
+
+
+async def test_an_idle_connection_is_closed_when_the_server_is_to_end() -> None:
+    async with connected(application(ScriptedEngine(echo))) as socket:
+        await socket.turn(input="Hi")
+        socket.stopping.set()
+        assert await socket.received.get() == {"type": "websocket.close", "code": 1012, "reason": ""}
+
+
+async def test_what_is_being_answered_when_the_server_is_to_end_is_answered_first() -> None:
+    goes_on = asyncio.Event()
+    script: Script = [*reply("Hm.", "Hi")[:3], Wait(goes_on), *reply("Hm.", "Hi")[3:]]
+    async with connected(application(ScriptedEngine(script))) as socket:
+        socket.send(input="Hi")
+        first = json.loads((await socket.received.get())["text"])
+        socket.stopping.set()
+        goes_on.set()
+        assert [first["type"], (await socket.events(1))[-1]["type"]] == ["response.created", "response.completed"]
+        assert (await socket.received.get())["code"] == 1012
 
 
 async def test_silence_is_filled_with_in_progress_events() -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import openai
 import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+from websockets.frames import CloseCode
+from websockets.sync.client import ClientConnection, connect
 
 from processes import wait_until
 from running_server import RunningServer, StartServer
@@ -215,3 +218,40 @@ def test_a_client_that_leaves_a_connection_frees_its_slot(start_server: StartSer
             return bool(answer.output_text == counted(3))
 
         wait_until(is_answered, seconds=60)
+
+
+DIGIT_ONE = 16
+"""A model that prefers this token to all others never ends its turn: it generates until it is at its limit."""
+
+
+def endless(limit: int) -> str:
+    asked = {"model": MODEL, "input": "Count to 5", "logit_bias": {str(DIGIT_ONE): 100}, "max_output_tokens": limit}
+    return json.dumps({"type": "response.create", "store": False, **asked})
+
+
+def told(socket: ClientConnection) -> Iterator[dict[str, Any]]:
+    """Events, up to the server's closing the connection in good order, to come again."""
+    with suppress(ConnectionClosed):
+        while True:
+            yield json.loads(socket.recv(timeout=120))
+    assert socket.close_code == CloseCode.SERVICE_RESTART
+
+
+@pytest.mark.parametrize(
+    ("grace", "limit", "last"), [("300", 300, "response.incomplete"), ("0.5", 100_000, "response.failed")]
+)
+def test_connections_end_with_the_server(start_server: StartServer, grace: str, limit: int, last: str) -> None:
+    """One that is idle at once, one that is busy with the end of what it says."""
+    server = start_server(LLM_SHUTDOWN_TIMEOUT=grace)
+    server.wait_until_ready()
+    url = f"ws://127.0.0.1:{server.port}/v1/responses"
+    with connect(url) as idle, connect(url) as busy:
+        busy.send(endless(limit))
+        assert json.loads(busy.recv())["type"] == "response.created"
+        server.process.terminate()
+        assert list(told(idle)) == []
+        *_, event = told(busy)
+        assert event["type"] == last
+        if last == "response.failed":
+            assert event["response"]["error"]["code"]
+    assert server.wait() == 0, server.end_of_log

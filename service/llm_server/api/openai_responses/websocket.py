@@ -25,6 +25,7 @@ from llm_server.api.openai_responses.response import ResponseWriter
 from llm_server.api.openai_responses.schema import ResponseRequest
 from llm_server.api.openai_responses.turn import Recent, Turn, prepare
 from llm_server.api.services import Services
+from llm_server.api.stopping import SERVICE_RESTART, stopping
 from llm_server.errors import BadRequest, BodyTooLarge, ServerError
 from llm_server.events import Finish
 
@@ -34,34 +35,43 @@ log = logging.getLogger("llm_server.api")
 
 
 class Session:
-    """One connection. `run` ends when the client leaves, and whatever is being generated ends with it."""
+    """One connection. `run` ends when the client leaves, and whatever is being generated ends with it.
+
+    When the server is to end, what was asked is answered first.
+    """
 
     def __init__(self, socket: WebSocket, services: Services) -> None:
         self._socket = socket
         self._services = services
         self._recent: Recent | None = None
-        self._requests: asyncio.Queue[str | bytes] = asyncio.Queue(maxsize=1)
+        self._requests: asyncio.Queue[str | bytes | None] = asyncio.Queue(maxsize=1)
         self._wire = _Wire(socket)
 
     async def run(self) -> None:
         await self._socket.accept()
         tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._answer())]
+        beside = asyncio.create_task(self._end_with_server())
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
+            for task in (*tasks, beside):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, beside, return_exceptions=True)
 
     async def _receive(self) -> None:
         """Reads on while something is generated, or nobody would notice that the client has left."""
         while (message := await self._socket.receive())["type"] == "websocket.receive":
             await self._requests.put(message.get("text") or message.get("bytes") or "")
 
+    async def _end_with_server(self) -> None:
+        await stopping(self._socket.scope).wait()
+        await self._requests.put(None)
+
     async def _answer(self) -> None:
         try:
-            while True:
-                await self._respond(await self._requests.get())
+            while (message := await self._requests.get()) is not None:
+                await self._respond(message)
+            await self._socket.close(SERVICE_RESTART)
         except WebSocketDisconnect:
             log.info("client left, connection closed")
 
