@@ -23,6 +23,8 @@ from llm_server.harmony.header import Heading, Purpose
 FINAL: Final = frozenset({Outcome.ANSWER, Outcome.CALL})
 """What a turn is about."""
 
+_VISIBLE: Final = FINAL | {Outcome.PREAMBLE}
+
 _UNWANTED: Final = FINAL | {Outcome.CUT_CALL}
 """After one of these, text of no channel is not wanted any more: it may be the rest of a call's arguments."""
 
@@ -31,8 +33,22 @@ _PLAIN: Final[Mapping[Purpose, type[Body]]] = {
     "answer": Answer,
     "preamble": Preamble,
     "foreign": Hidden,
+    "prompt": Hidden,
     "broken": Broken,
 }
+
+
+def is_next_turn(heading: Heading, outcomes: Set[Outcome]) -> bool:
+    """Whether, after messages with these outcomes, somebody else speaks: a conversation that the model makes up.
+
+    Between a preamble and a call a tool's name may stand for the assistant's, but nobody's who writes prompts.
+    """
+    match heading.purpose:
+        case "prompt":
+            return bool(outcomes & _VISIBLE)
+        case "foreign":
+            return heading.channel is None and bool(outcomes & FINAL)
+    return False
 
 
 def body_of(heading: Heading, ledger: Ledger, outcomes: Set[Outcome]) -> Body:

@@ -24,6 +24,7 @@ Purpose: TypeAlias = Literal[
     "unlabelled",
     "garbled",
     "foreign",
+    "prompt",
     "broken",
 ]
 
@@ -34,8 +35,9 @@ LONGEST_SECTION: Final = 512
 _THINKING = ("think", "thought", "reason", "scratchpad", "internal")
 _CONTENT_TYPES = frozenset({"json", "code", "text", "plaintext", "markdown", "html", "xml", "yaml"})
 _USERS = frozenset({"user", "all", "everyone", "human"})
-_OTHER_ROLES = frozenset({"user", "system", "developer", "tool", "function", "functions", "human"})
+_PROMPTING = frozenset({"user", "system", "developer", "human"})
 _BUILT_INS = frozenset({"python", "browser", "container"})
+_TOOLS = frozenset({"tool", "function", "functions"}) | _BUILT_INS
 
 _RECIPIENT = re.compile(r"(?:to|recipient)\s*=\s*[\"'`]?((?:(?:function|tool)s?[.:]\s+)?[^\s<{\"'`]*)", re.IGNORECASE)
 _FUNCTION = re.compile(r"(?<![\w.])functions\.[\w.:/-]+")
@@ -128,8 +130,8 @@ class Header:
 class Heading:
     """What the header's message is. `tool`: the declared tool that is called, or the name of one that is not.
 
-    `otherwise`: what a call is if its body is no JSON object; None if it is a call all the same. `repairs`: what was
-    wrong with the header.
+    "foreign" is what a tool would send, "prompt" what only stands in a prompt. `otherwise`: what a call is if its body
+    is no JSON object; None if it is a call all the same. `repairs`: what was wrong with the header.
     """
 
     purpose: Purpose
@@ -138,19 +140,14 @@ class Heading:
     otherwise: Literal["reasoning", "preamble"] | None = None
     repairs: tuple[RepairKind, ...] = ()
 
-    @property
-    def is_next_turn(self) -> bool:
-        """Whether somebody else speaks: after an answer, what follows is a conversation that the model makes up."""
-        return self.purpose == "foreign" and self.channel is None
-
     def repaired(self, kind: RepairKind) -> Heading:
         return replace(self, repairs=(*self.repairs, kind))
 
 
 def read_header(header: Header, names: ToolNames) -> Heading:
     """Read a complete header."""
-    if header.started and is_foreign(header.role, names):
-        return Heading("foreign", None, repairs=("foreign_role",))
+    if header.started and (heading := read_foreign(header.role, names)):
+        return heading
     channel, repairs = _channel(header)
     recipient = _recipient(header, names)
     inherited = _inherited(header, channel, names) if recipient is None else None
@@ -174,13 +171,16 @@ def is_addressed(text: str) -> bool:
     return _ADDRESSED.match(_BLANKS.sub(" ", text)) is not None
 
 
-def is_foreign(role: str, names: ToolNames) -> bool:
-    """Whether somebody other than the assistant speaks: a user, a tool."""
+def read_foreign(role: str, names: ToolNames) -> Heading | None:
+    """What a message is if somebody other than the assistant speaks: a user, a tool."""
     match = _NAME.search(role)
     name = match[0] if match else ""
     if name.startswith("assistant") or not name or _RECIPIENT.match(role.lstrip()):
-        return False
-    return "." in name or name.casefold() in _OTHER_ROLES | _BUILT_INS or name in names
+        return None
+    if name.casefold() in _PROMPTING:
+        return Heading("prompt", repairs=("foreign_role",))
+    is_tool = "." in name or name.casefold() in _TOOLS or name in names
+    return Heading("foreign", repairs=("foreign_role",)) if is_tool else None
 
 
 def channel_in(text: str) -> Channel | None:

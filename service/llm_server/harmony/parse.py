@@ -15,7 +15,7 @@ from typing import TypeAlias
 from llm_server.events import BlockStart, BlockStop, Event, FinishReason, TokenLogprob
 from llm_server.harmony.arguments import Ending
 from llm_server.harmony.bodies import Body, Ledger, Outcome, Unlabelled
-from llm_server.harmony.dispatch import FINAL, body_of
+from llm_server.harmony.dispatch import FINAL, body_of, is_next_turn
 from llm_server.harmony.encoding import (
     CALL,
     CHANNEL,
@@ -267,7 +267,7 @@ class HarmonyParser:
 
     def _open_unfinished(self, header: Header, *, called: bool) -> list[Event]:
         heading, begin = read_unfinished(header, self._ledger.names, called=called)
-        markers = JOINTS if header.is_unmarked and heading.purpose != "foreign" else None
+        markers = JOINTS if header.is_unmarked and heading.purpose not in ("foreign", "prompt") else None
         events = self._open(heading, header, markers)
         for text, logprob in header.pieces:
             if begin < len(text) or begin == 0:
@@ -282,7 +282,7 @@ class HarmonyParser:
             self._ledger.repair("missing_start")
         for kind in heading.repairs:
             self._ledger.repair(kind)
-        if heading.is_next_turn and Outcome.ANSWER in self._outcomes:
+        if is_next_turn(heading, self._outcomes):
             self.ended = True
             self._stop_reading(over=True)
             return []

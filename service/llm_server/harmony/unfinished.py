@@ -15,7 +15,7 @@ from llm_server.harmony.header import (
     channel_in,
     is_addressed,
     is_clean,
-    is_foreign,
+    read_foreign,
     read_header,
     without_assistant,
 )
@@ -88,8 +88,8 @@ def _in_channel(header: Header) -> tuple[Heading, int]:
 def _in_role(header: Header, names: ToolNames) -> tuple[Heading, int]:
     """Text where a header should be: a header without markers, or text that belongs to no channel."""
     text = header.text
-    if header.started and not header.joined and is_foreign(text, names):
-        return Heading("foreign", None, repairs=("foreign_role",)), len(text)
+    if header.started and not header.joined and (heading := read_foreign(text, names)):
+        return heading, len(text)
     begin = without_assistant(text)
     match = _CHANNEL_FIRST.match(text, begin)
     if match and (header.started or text[:begin].strip() or not _PROSE[match[1]].match(text, match.end())):
