@@ -147,6 +147,17 @@ async def test_a_refusal_has_a_trace_and_is_no_failure_of_the_server(collector: 
     assert (server.failed, server.attributes["error.type"]) == (False, "invalid_request")
 
 
+async def test_what_is_wrong_with_a_schema_is_told_to_its_sender_alone(collector: Collector) -> None:
+    form = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: KUMQUAT"}}
+    async with client(reply("Hm.", "Hello")) as http:
+        answer = await post(http, tools=[{"type": "custom", "custom": {"name": "say", "format": form}}])
+    assert answer.status_code == 400
+    assert "KUMQUAT" in answer.json()["error"]["message"]
+    (server,) = collector.trace(1).values()
+    assert server.attributes["error.type"] == "invalid_request"
+    assert b"KUMQUAT" not in collector.raw
+
+
 async def test_a_generation_that_is_given_up_says_so(collector: Collector) -> None:
     hanging = engine([Hang()])
     async with client(hanging) as http:

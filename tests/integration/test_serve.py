@@ -182,6 +182,16 @@ def test_plain_uvicorn_ends_when_the_model_can_not_be_loaded(start_server: Start
     assert len([line for line in server.log.splitlines() if line.startswith("llm-server: ")]) == 1
 
 
+def freeform(syntax: str, definition: str) -> dict[str, Any]:
+    form = {"type": "grammar", "syntax": syntax, "definition": definition}
+    return {"type": "custom", "name": "say", "description": "Says it", "format": form}
+
+
+def strict(city: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"city": {"type": "string", **city}}, "required": ["city"]}
+    return {"type": "function", "name": "look", "parameters": schema, "strict": True}
+
+
 def test_logs_are_json_and_never_hold_what_was_said(server: RunningServer) -> None:
     nonce = "kumquat-7313"
     message = {"role": "user", "content": nonce}
@@ -192,8 +202,16 @@ def test_logs_are_json_and_never_hold_what_was_said(server: RunningServer) -> No
         {"model": nonce, "messages": [message]},
     ):
         httpx2.post(server.base_url + "/v1/chat/completions", json=body, timeout=60)
+    for tool in (
+        freeform("regex", f"[{nonce}"),
+        freeform("lark", f'start: "{nonce}" other'),
+        strict({"pattern": f"({nonce}"}),
+    ):
+        body = {"model": "gpt-oss-20b", "input": "Hello", "tools": [tool]}
+        assert httpx2.post(server.base_url + "/v1/responses", json=body, timeout=60).status_code == 400
     httpx2.get(server.base_url + "/v1/models", params={"after": nonce})
     lines = [json.loads(line) for line in server.log.splitlines()]
     assert {line["process"] for line in lines} == {"supervisor", "engine", "api"}
     assert "/v1/models" in server.log
     assert nonce not in server.log
+    assert nonce not in httpx2.get(server.base_url + "/metrics").text

@@ -76,7 +76,10 @@ class _Process:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-P", "-m", "llm_server.harmony.trial_process", str(theirs.fileno())]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            # What a library prints when it fails on a rule may quote it, and this process's stderr is a log.
+            self._process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
         self._connection = Connection(ours.detach())
         self._waits = _START_SECONDS
 
