@@ -1,36 +1,56 @@
 """`llm-server explain`: what a recorded model output means, by the parser that reads live ones.
 
 Reads JSON lines and prints one JSON line each, so that a surprising answer can be looked at without a model. Prints
-how many tokens each channel had, and never the text of analysis.
+how many tokens each channel had, and never the text of analysis. A line that is no recording is told of on standard
+error as well, by its number, and never by what it says.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import IO, Any
+from dataclasses import asdict, dataclass
+from typing import IO, Any, Final
 
 from llm_server.events import Block
-from llm_server.harmony.recorded import Recording, Segment, encode_segments, parse_text, parse_tokens
+from llm_server.harmony.raw import unfinished
+from llm_server.harmony.recorded import Recording, Segment, encode_segments, parse_tokens
+
+_UNDECODED: Final = re.compile("[\udc80-\udcff]")
+"""What a byte that is no UTF-8 is read as."""
 
 
 class UnreadableLine(ValueError):
     """A line is no recording."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """Names of declared tools. `freeform`: those whose input is no JSON."""
+
+    names: tuple[str, ...] = ()
+    freeform: tuple[str, ...] = ()
+
+    def __add__(self, other: _Tools) -> _Tools:
+        return _Tools(self.names + other.names, self.freeform + other.freeform)
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Explain a file, or standard input for `-`. Returns 1 if any line could not be read."""
+    """Explain a file, or standard input for `-`. Returns 1 if a line could not be read, 2 if the file could not."""
     options = _parser().parse_args(arguments)
-    tools = [name for name in options.tools.split(",") if name]
-    if options.file == "-":
-        return explain(sys.stdin, sys.stdout, tools, show_events=options.events)
+    is_piped = options.file == "-"
+    source = 0 if is_piped else options.file
     try:
-        with Path(options.file).open(encoding="utf-8") as lines:
-            return explain(lines, sys.stdout, tools, show_events=options.events)
+        with (
+            open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False) as output,
+            open(source, encoding="utf-8-sig", errors="surrogateescape", newline="\n", closefd=not is_piped) as lines,
+        ):
+            return explain(lines, output, _names(options.tools), show_events=options.events)
+    except BrokenPipeError:
+        return 1
     except OSError as error:
         sys.stderr.write(f"llm-server: {options.file}: {error.strerror}\n")
         return 2
@@ -39,12 +59,15 @@ def main(arguments: Sequence[str]) -> int:
 def explain(lines: Iterable[str], output: IO[str], tools: Sequence[str], *, show_events: bool = False) -> int:
     """One JSON line for each: `content`, `tool_calls`, `finish_reason`, `channels`, `repairs`, or `error`."""
     unreadable = 0
-    for line in filter(str.strip, lines):
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             recording = read(line, tools)
         except UnreadableLine as error:
             unreadable = 1
-            print(json.dumps({"error": str(error)}), file=output)
+            print(json.dumps({"error": str(error), "line": number}), file=output)
+            sys.stderr.write(f"llm-server: line {number}: {error}\n")
             continue
         for explanation in _events(recording) if show_events else [summary(recording)]:
             print(json.dumps(explanation, ensure_ascii=False), file=output)
@@ -55,24 +78,15 @@ def read(line: str, tools: Sequence[str] = ()) -> Recording:
     """A line with `tokens`, `segments` or `raw`, and perhaps `tools` and `truncated`, as what it means.
 
     Raises:
-        UnreadableLine: it is no JSON object, or holds none of the three.
+        UnreadableLine: it is no JSON object, holds none of the three, or one of them is malformed.
     """
-    try:
-        record = json.loads(line)
-    except ValueError:
-        raise UnreadableLine("not a line of JSON") from None
-    if not isinstance(record, dict):
-        raise UnreadableLine("not a JSON object")
-    declared = [*tools, *_names(record.get("tools"))]
+    record = _record(line)
+    declared = _Tools(tuple(tools)) + _declared(record.get("tools"))
     truncated = record.get("truncated")
-    match record:
-        case {"tokens": [*tokens]} if all(type(token) is int for token in tokens):
-            return parse_tokens(tokens, declared, truncated=truncated)
-        case {"segments": [*segments]}:
-            return parse_tokens(encode_segments(map(_segment, segments)), declared, truncated=truncated)
-        case {"raw": str(raw)}:
-            return parse_text(raw, declared, truncated=truncated)
-    raise UnreadableLine("none of `tokens` (integers), `segments` and `raw` (text) is there")
+    if not isinstance(truncated, bool | None):
+        raise UnreadableLine("`truncated` is neither true nor false")
+    tokens, prompt = _tokens(record), _continued(record)
+    return parse_tokens(tokens, declared.names, truncated=truncated, freeform=declared.freeform, continued=prompt)
 
 
 def summary(recording: Recording) -> dict[str, Any]:
@@ -97,24 +111,77 @@ def _call(block: Block) -> dict[str, str]:
     return {"name": block.tool_name, "arguments": block.text}
 
 
-def _names(tools: Any) -> list[str]:
-    """Declared tools as names, or as the objects of a request."""
-    names = []
-    for tool in tools if isinstance(tools, list) else []:
-        match tool:
-            case str() | {"function": {"name": str()}} | {"name": str()}:
-                names.append(tool if isinstance(tool, str) else str(tool.get("function", tool)["name"]))
-    return names
+def _record(line: str) -> dict[str, Any]:
+    if _UNDECODED.search(line):
+        raise UnreadableLine("not UTF-8")
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        raise UnreadableLine("not a line of JSON") from None
+    if not isinstance(record, dict):
+        raise UnreadableLine("not a JSON object")
+    return record
+
+
+def _tokens(record: dict[str, Any]) -> list[int]:
+    match record:
+        case {"tokens": [*tokens]} if all(type(token) is int for token in tokens):
+            return tokens
+        case {"segments": [*segments]}:
+            return encode_segments(map(_segment, segments))
+        case {"raw": str(raw)}:
+            return encode_segments([("special", raw)])
+    raise UnreadableLine("none of `tokens` (integers), `segments` and `raw` (text) is there")
+
+
+def _continued(record: dict[str, Any]) -> list[int]:
+    """What to read first, if the output goes on in the middle of a prompt that nobody framed."""
+    match record:
+        case {"unframed": True, "prompt": [*prompt]} if all(type(token) is int for token in prompt):
+            return unfinished(prompt)
+    return []
+
+
+def _declared(tools: Any) -> _Tools:
+    """Tools as names, or as the objects of a request to any of the APIs."""
+    match tools:
+        case None:
+            return _Tools()
+        case str():
+            return _Tools(_names(tools))
+        case [*several]:
+            return sum(map(_tool, several), _Tools())
+    return _tool(tools)
+
+
+def _tool(tool: Any) -> _Tools:
+    match tool:
+        case str(name) | {"function": {"name": str(name)}}:
+            return _Tools((name,))
+        case {"custom": {"name": str(name)}} | {"type": "custom", "name": str(name)}:
+            return _Tools((name,), (name,))
+        case {"name": str(name)}:
+            return _Tools((name,))
+        case {"type": str()}:
+            return _Tools()  # Another server's own, which has no name to be called by.
+    raise UnreadableLine("a tool of `tools` has no name")
+
+
+def _names(tools: str) -> tuple[str, ...]:
+    return tuple(name for part in tools.split(",") if (name := part.strip()))
 
 
 def _segment(segment: Any) -> Segment:
-    """`["special", "<|call|>"]`, `{"special": "<|call|>"}` or `{"type": "text", "text": "…"}`."""
+    """`["special", "<|call|>"]`, or an object: `type` or `kind` and `text`; `special` alone, or true beside `text`."""
     match segment:
         case ["special" | "text" as kind, str(text)]:
             return kind, text
-        case {"type": "special" | "text" as kind, "text": str(text)}:
+        case {"type": "special" | "text" as kind, "text": str(text)} | {
+            "kind": "special" | "text" as kind,
+            "text": str(text),
+        }:
             return kind, text
-        case {"special": str(text)}:
+        case {"special": True, "text": str(text)} | {"special": str(text)}:
             return "special", text
         case {"text": str(text)}:
             return "text", text

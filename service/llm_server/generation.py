@@ -190,9 +190,8 @@ class Generation:
     Iteration raises `EngineUnavailable` when the engine dies, `GenerationFailed` when it can not go on with this
     request, and `RequestTimeout` at the deadline.
 
-    `prefix_tokens` of the prompt are there again in that of the next turn, if it goes on from this one.
     `cached_tokens` of the prompt were not computed again and `diverged_at` says where it left the known prompts (see
-    `engine.types.Started`): both from before the first event on. `finished` has the engine's timings after the end,
+    `engine.types.Started`): both from before the first event on, and `stored_tokens`, which it has added to them. `finished` has the engine's timings after the end,
     those of the last attempt if there were corrections; None if the engine was left before its end.
     """
 
@@ -212,9 +211,9 @@ class Generation:
         recordings: Recordings | None = None,
     ) -> None:
         self.prompt_tokens = len(submission.prompt)
-        self.prefix_tokens = prompt.parts[-1].start
         self.corrections = 0
         self.cached_tokens = 0
+        self.stored_tokens = 0
         self.diverged_at = -1
         self.finished: Finished | None = None
         self._engine = engine
@@ -292,7 +291,8 @@ class Generation:
             case Started():
                 self._note(message)
                 return []
-            case Tokens(tokens=tokens, logprobs=logprobs):
+            case Tokens(tokens=tokens, logprobs=logprobs, stored_tokens=stored):
+                self.stored_tokens += 0 if self.corrections else stored
                 return self._decoded(tokens, logprobs)
             case Finished(reason="error", message=text):
                 raise GenerationFailed(text or "The engine could not run this request.")
@@ -375,8 +375,15 @@ class Generation:
     def _record(self) -> None:
         if self._recordings is not None:
             truncated = not self._turn or self._turn[-1] not in STOP_TOKENS
-            prompt = self._submission.prompt
-            record = Record(self._submission.request_id, self._tools, prompt, self._turn, truncated)
+            record = Record(
+                self._submission.request_id,
+                self._tools,
+                self._submission.prompt,
+                self._turn,
+                truncated,
+                self._freeform,
+                self._is_raw,
+            )
             self._recordings.write(record)
 
     def _finish(self) -> Finish:
@@ -392,7 +399,7 @@ class Generation:
 
     def _usage(self) -> Usage:
         reasoning = self._earlier.reasoning_tokens + self._parser.reasoning_tokens
-        return Usage(self.prompt_tokens, self.cached_tokens, self._completion_tokens, reasoning)
+        return Usage(self.prompt_tokens, self.cached_tokens, self._completion_tokens, reasoning, self.stored_tokens)
 
     def _tell_end(self, reason: FinishReason | None, error: Exception | None = None) -> None:
         whole = self._earlier.followed_by(self._parser, self._blocks)

@@ -39,11 +39,23 @@ class Recording:
         return fold(self.events).blocks
 
 
-def parse_tokens(tokens: Iterable[int], tools: Collection[str] = (), *, truncated: bool | None = None) -> Recording:
-    """Parse what follows the prompt's `<|start|>assistant`. `truncated` None: judge by what is there."""
+def parse_tokens(
+    tokens: Iterable[int],
+    tools: Collection[str] = (),
+    *,
+    truncated: bool | None = None,
+    freeform: Collection[str] = (),
+    continued: Iterable[int] = (),
+) -> Recording:
+    """Parse what follows the prompt's `<|start|>assistant`, or what goes on where `continued` leaves off.
+
+    `truncated` None: judge by what is there.
+    """
     numbers = count()
-    parser = HarmonyParser(tools, new_call_id=lambda: f"call_{next(numbers)}")
-    events = [event for token in tokens for event in parser.feed(token)]
+    parser = HarmonyParser(tools, new_call_id=lambda: f"call_{next(numbers)}", freeform=freeform)
+    begun = parser.resume(continued) if continued else None
+    events: list[Event] = [begun] if begun else []
+    events += [event for token in tokens for event in parser.feed(token)]
     events += parser.finish(truncated=truncated)
     events.append(Finish(parser.finish_reason))
     return Recording(

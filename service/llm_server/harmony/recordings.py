@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,13 +18,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One request. `tokens` follow the prompt; `truncated` says that no stop token ended them."""
+    """One request. `tokens` follow the prompt; `truncated` says that no stop token ended them.
+
+    `freeform` are those of the tools whose input is no JSON. `unframed`: the prompt may break off anywhere.
+    """
 
     request_id: str
     tools: Sequence[str]
     prompt: Sequence[int] = field(repr=False)
     tokens: Sequence[int] = field(repr=False)
     truncated: bool = False
+    freeform: Collection[str] = ()
+    unframed: bool = False
 
 
 class Recordings:
@@ -40,8 +45,9 @@ class Recordings:
         line = json.dumps(
             {
                 "request_id": record.request_id,
-                "tools": list(record.tools),
+                "tools": [_described(tool, record.freeform) for tool in record.tools],
                 "truncated": record.truncated,
+                "unframed": record.unframed,
                 "prompt": list(record.prompt),
                 "tokens": list(record.tokens),
             }
@@ -55,3 +61,7 @@ class Recordings:
         except OSError as error:
             self.lost += 1
             logger.error("LLM_RECORD: a request could not be written: %s", error.strerror)
+
+
+def _described(tool: str, freeform: Collection[str]) -> str | dict[str, str]:
+    return {"type": "custom", "name": tool} if tool in freeform else tool

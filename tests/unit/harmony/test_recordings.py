@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from fakes import Hang, ScriptedEngine, message, tool_call
-from llm_server.conversation import Conversation, GenerationRequest, Tool, UserText
+from llm_server.conversation import Conversation, Freeform, GenerationRequest, Tool, UserText
 from llm_server.events import collect
 from llm_server.explain import explain
 from llm_server.generation import Generator
-from llm_server.harmony.encoding import END
+from llm_server.harmony.encoding import END, RETURN, encode
 from llm_server.harmony.recordings import Recordings
 
 ASKED = GenerationRequest(Conversation((UserText("Hello"),), (Tool("get_weather"),)))
@@ -37,6 +37,22 @@ async def test_a_request_is_written_as_explain_reads_it(tmp_path: Path) -> None:
     assert whole["tool_calls"] == [{"name": "get_weather", "arguments": '{"city": "Oslo"}'}]
     assert whole["finish_reason"] == "tool_calls"
     assert cut["finish_reason"] == "length"
+
+
+async def test_tools_of_plain_text_and_unframed_prompts_are_told_as_such(tmp_path: Path) -> None:
+    recordings = Recordings(tmp_path)
+    patch = Tool("patch", freeform=Freeform())
+    await record(
+        recordings,
+        ScriptedEngine(message("final", "Elm.", RETURN)),
+        replace(ASKED, conversation=Conversation((UserText("Hello"),), (patch,))),
+    )
+    await record(
+        recordings, ScriptedEngine(message("final", "Elm.", RETURN)), replace(ASKED, raw=tuple(encode("The tree is")))
+    )
+    framed, raw = map(json.loads, recordings.path.read_text().splitlines())
+    assert framed["tools"] == [{"type": "custom", "name": "patch"}]
+    assert [framed["unframed"], raw["unframed"]] == [False, True]
 
 
 async def test_a_request_that_was_given_up_is_written_once(tmp_path: Path) -> None:
