@@ -92,12 +92,14 @@ class ScriptedEngine:
         refusal: ServerError | None = None,
         burst: int = 1,
         cached_tokens: int = 0,
+        stored_tokens: int = 0,
         diverged_at: int = -1,
     ) -> None:
         self.status = status
         self.refusal = refusal
         self.burst = burst
         self.cached_tokens = cached_tokens
+        self.stored_tokens = stored_tokens
         self.diverged_at = diverged_at
         self.submissions: list[Submit] = []
         self.closed: list[str] = []
@@ -138,6 +140,7 @@ class ScriptedStream:
     async def __aiter__(self) -> AsyncIterator[Started | Tokens | Finished]:
         yield Started(self._submission.request_id, 0.0, self._engine.cached_tokens, self._engine.diverged_at)
         burst: list[int] = []
+        stored = self._engine.stored_tokens
         for step in self._steps():
             match step:
                 case int():
@@ -151,10 +154,10 @@ class ScriptedStream:
                     await until.wait()
             if len(burst) == self._engine.burst:
                 await asyncio.sleep(0)
-                yield self._tokens(burst)
-                burst = []
+                yield self._tokens(burst, stored)
+                burst, stored = [], 0
         if burst:
-            yield self._tokens(burst)
+            yield self._tokens(burst, stored)
         yield self._finished()
 
     def _steps(self) -> Script:
@@ -166,10 +169,10 @@ class ScriptedStream:
                 break
         return steps
 
-    def _tokens(self, tokens: list[int]) -> Tokens:
+    def _tokens(self, tokens: list[int], stored: int) -> Tokens:
         wanted = self._submission.sampling.top_logprobs
         logprobs = [] if wanted is None else [_logprobs(token, wanted) for token in tokens]
-        return Tokens(self._submission.request_id, tokens, logprobs)
+        return Tokens(self._submission.request_id, tokens, logprobs, stored)
 
     def _finished(self) -> Finished:
         steps = self._steps()

@@ -70,12 +70,13 @@ class BlockStop:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens. `completion` includes `reasoning`; `prompt` includes `cached`."""
+    """Tokens. `completion` includes `reasoning`; `prompt` includes `cached`, and `stored` that nobody knew before."""
 
     prompt: int = 0
     cached: int = 0
     completion: int = 0
     reasoning: int = 0
+    stored: int = 0
 
 
 @dataclass(frozen=True, slots=True)

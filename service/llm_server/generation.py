@@ -191,8 +191,9 @@ class Generation:
     request, and `RequestTimeout` at the deadline.
 
     `cached_tokens` of the prompt were not computed again and `diverged_at` says where it left the known prompts (see
-    `engine.types.Started`): both from before the first event on, and `stored_tokens`, which it has added to them. `finished` has the engine's timings after the end,
-    those of the last attempt if there were corrections; None if the engine was left before its end.
+    `engine.types.Started`): both from before the first event on, and `stored_tokens`, which it has added to them.
+    `finished` has the engine's timings after the end, those of the last attempt if there were corrections; None if the
+    engine was left before its end.
     """
 
     def __init__(

@@ -206,14 +206,13 @@ async def test_models_are_listed_for_this_sdk() -> None:
     assert_known(page.data[0])
 
 
-@pytest.mark.parametrize(("fields", "kept"), [({}, True), ({"prefix_cache_bytes": 0}, False)])
-async def test_what_is_kept_for_the_next_request_is_told_if_it_was_asked_for(fields: Any, kept: bool) -> None:
-    engine = ScriptedEngine(ANSWER, cached_tokens=7)
-    sdk = async_anthropic(application(engine, **fields))
+async def test_what_is_kept_for_the_next_request_is_told_if_it_was_asked_for() -> None:
+    engine = ScriptedEngine(ANSWER, cached_tokens=7, stored_tokens=9)
+    sdk = async_anthropic(application(engine))
     cached: Any = [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
     plain = (await sdk.messages.create(**ASK, system="Be brief.")).usage
     asked = (await sdk.messages.create(**ASK, system=cached)).usage
     prompt = len(engine.submissions[0].prompt)
     told = [(use.input_tokens, use.cache_creation_input_tokens, use.cache_read_input_tokens) for use in (plain, asked)]
     assert told[0] == (prompt - 7, 0, 7)
-    assert told[1] == ((2, prompt - 2 - 7, 7) if kept else told[0])
+    assert told[1] == (prompt - 9 - 7, 9, 7)

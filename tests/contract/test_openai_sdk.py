@@ -53,7 +53,7 @@ def prompt(submission: Submit) -> str:
 
 
 def test_sync_and_whole() -> None:
-    client = sync_openai(application(ScriptedEngine(SCRIPTS["text"], cached_tokens=16)))
+    client = sync_openai(application(ScriptedEngine(SCRIPTS["text"], cached_tokens=16, stored_tokens=9)))
     answer = client.chat.completions.create(model=MODEL, messages=HELLO)
     assert answer.choices[0].message.content == FINAL
     assert answer.choices[0].finish_reason == "stop"
@@ -64,6 +64,7 @@ def test_sync_and_whole() -> None:
     assert 0 < (answer.usage.completion_tokens_details.reasoning_tokens or 0) < answer.usage.completion_tokens
     assert answer.usage.prompt_tokens_details is not None
     assert answer.usage.prompt_tokens_details.cached_tokens == 16
+    assert answer.usage.prompt_tokens_details.cache_write_tokens == 9
 
 
 def test_sync_and_streamed() -> None:

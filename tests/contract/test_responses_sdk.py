@@ -41,7 +41,7 @@ def calls(response: Response | ParsedResponse[Any]) -> list[ResponseFunctionTool
 
 
 def test_sync_and_whole() -> None:
-    client = sync_openai(application(ScriptedEngine(reply(ANALYSIS, FINAL), cached_tokens=16)))
+    client = sync_openai(application(ScriptedEngine(reply(ANALYSIS, FINAL), cached_tokens=16, stored_tokens=9)))
     answer = client.responses.create(model=MODEL, input="Hello, how are you?")
     assert answer.output_text == FINAL
     assert (answer.status, answer.model) == ("completed", MODEL)
@@ -49,6 +49,7 @@ def test_sync_and_whole() -> None:
     assert answer.usage.output_tokens == len(reply(ANALYSIS, FINAL))
     assert 0 < answer.usage.output_tokens_details.reasoning_tokens < answer.usage.output_tokens
     assert answer.usage.input_tokens_details.cached_tokens == 16
+    assert answer.usage.input_tokens_details.cache_write_tokens == 9
 
 
 def test_sync_and_streamed() -> None:

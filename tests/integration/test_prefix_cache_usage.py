@@ -100,6 +100,23 @@ def test_messages_count_what_was_read_from_the_cache_and_what_was_not(claude: an
     assert second.usage.input_tokens == 1
 
 
+def test_what_is_newly_kept_of_a_prompt_is_told(claude: anthropic.Anthropic, chat: openai.OpenAI) -> None:
+    system: Any = [{"type": "text", "text": "Kept. " + FRAME, "cache_control": {"type": "ephemeral"}}]
+    asked: dict[str, Any] = {"model": CLAUDE, "max_tokens": 100, "system": system}
+    first, second = (
+        claude.messages.create(**asked, messages=[{"role": "user", "content": f"Count to {n}"}]).usage for n in (5, 6)
+    )
+    told = [(each.cache_creation_input_tokens or 0, each.cache_read_input_tokens or 0) for each in (first, second)]
+    assert [each.input_tokens for each in (first, second)] == [1, 1]
+    assert told[0][0] > 400
+    assert told[1][0] < BESIDE_THE_MESSAGE
+    for turn in ("Count to 7", "Count to 8"):
+        usage = chat.responses.create(model=MODEL, instructions="Kept. " + FRAME, input=turn).usage
+        assert usage is not None
+        details = usage.input_tokens_details
+        assert 1 <= details.cache_write_tokens <= usage.input_tokens - 1 - details.cached_tokens
+
+
 def test_a_server_that_is_to_know_nothing_knows_nothing(start_server: StartServer) -> None:
     server = start_server(LLM_PREFIX_CACHE_BYTES="0")
     server.wait_until_ready()
@@ -107,4 +124,6 @@ def test_a_server_that_is_to_know_nothing_knows_nothing(start_server: StartServe
     with openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0) as chat:
         answers = [chat.chat.completions.create(model=MODEL, messages=messages, temperature=0) for _ in range(2)]
     assert [counts(answer)[1] for answer in answers] == [0, 0]
+    details = [answer.usage.prompt_tokens_details for answer in answers if answer.usage]
+    assert [each and each.cache_write_tokens for each in details] == [0, 0]
     assert len({cast(str, answer.choices[0].message.content) for answer in answers}) == 1

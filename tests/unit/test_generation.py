@@ -264,12 +264,14 @@ async def test_a_call_to_a_tool_that_does_not_exist_is_corrected_within_the_requ
     wrong = tool_call("forecast", "{}", preamble="Let me look.")
     right = tool_call("get_weather", '{"city": "Oslo"}')
     engine = attempts(wrong, right)
+    engine.stored_tokens = 9
     generation = await start(engine, WEATHER)
     completion = await collect(generation)
     [call] = completion.tool_calls
     assert (call.tool_name, call.text) == ("get_weather", '{"city": "Oslo"}')
     assert completion.finish.reason == "tool_calls"
     assert completion.finish.usage.completion == len(wrong) + len(right)
+    assert completion.finish.usage.stored == 9
     assert generation.corrections == 1
     first, second = engine.submissions
     told = harmony_encoding().decode(second.prompt[len(first.prompt) + len(wrong) :])

@@ -64,11 +64,12 @@ def usage(prompts: Sequence[Sequence[Usage]]) -> JSON:
     read = sum(max(choice.prompt for choice in prompt) for prompt in prompts)
     generated = sum(choice.completion for choice in choices)
     cached = sum(min(choice.cached for choice in prompt) for prompt in prompts)
+    stored = sum(max(choice.stored for choice in prompt) for prompt in prompts)
     return {
         "prompt_tokens": read,
         "completion_tokens": generated,
         "total_tokens": read + generated,
-        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": stored, "audio_tokens": 0},
         "completion_tokens_details": {
             "reasoning_tokens": sum(choice.reasoning for choice in choices),
             "audio_tokens": 0,

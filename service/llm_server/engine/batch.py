@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import mlx.core as mx
 from mlx_lm.generate import BatchGenerator, GenerationBatch, PromptProcessingBatch
@@ -170,6 +170,11 @@ class _Sequence:
     def position(self) -> int:
         return self.cached + self.tokens_read
 
+    @property
+    def stored_tokens(self) -> int:
+        """Tokens of the prompt that are known only since it was read. Its last one is read with the answer."""
+        return max(0, len(self.prompt) - 1 - self.shared) if self.kept else 0
+
     def shares_what_comes(self, prompt: list[int], tokens: int) -> bool:
         """Whether up to so many tokens that this sequence is about to read are a part of the other prompt, too."""
         now, soon = self.position, min(self.position + tokens, len(self.prompt) - 1)
@@ -320,11 +325,13 @@ class Batch:
         sequence = self._sequences[response.uid]
         sequence.tokens_decoded += 1
         logprobs = None if response.logprobs is None else read_report(response.logprobs)
+        finish: Literal["stop", "length"] | None = None
         if response.token in sequence.stop_tokens:
-            return Decoded(response.uid, response.token, logprobs, "stop")
-        if sequence.tokens_decoded >= sequence.submission.max_tokens:
-            return Decoded(response.uid, response.token, logprobs, "length")
-        return Decoded(response.uid, response.token, logprobs, None)
+            finish = "stop"
+        elif sequence.tokens_decoded >= sequence.submission.max_tokens:
+            finish = "length"
+        stored = sequence.stored_tokens if sequence.tokens_decoded == 1 else 0
+        return Decoded(response.uid, response.token, logprobs, finish, stored)
 
     def _keep_prompts(self, read: dict[int, int]) -> None:
         """Keep what this step has read of each prompt, so that a prompt that is given up is not lost."""

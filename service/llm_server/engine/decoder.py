@@ -19,12 +19,13 @@ class Inserted:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One new token of one sequence. A sequence that finishes has left the batch."""
+    """One new token of one sequence. A sequence that finishes has left the batch. `stored_tokens`: see `Tokens`."""
 
     sequence: int
     token: int
     logprobs: Logprobs | None
     finish: Literal["stop", "length"] | None
+    stored_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

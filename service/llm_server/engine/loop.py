@@ -260,7 +260,7 @@ class Loop:
             self._scheduler.grow(key, request.tokens)
         client, request_id = key
         logprobs = [] if decoded.logprobs is None else [decoded.logprobs]
-        self._channel.post(client, Tokens(request_id, [decoded.token], logprobs))
+        self._channel.post(client, Tokens(request_id, [decoded.token], logprobs, decoded.stored_tokens))
         if decoded.finish is not None:
             self._finish(key, decoded.finish)
 

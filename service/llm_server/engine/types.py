@@ -110,11 +110,15 @@ class Logprobs(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Tokens(msgspec.Struct, frozen=True, tag=True):
-    """Newly decoded tokens, in order; `logprobs` has as many entries when they were asked for, else none."""
+    """Newly decoded tokens, in order; `logprobs` has as many entries when they were asked for, else none.
+
+    `stored_tokens` of the prompt are known from now on and were not before. Told with the first token.
+    """
 
     request_id: str
     tokens: list[int]
     logprobs: list[Logprobs]
+    stored_tokens: int = 0
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):

@@ -285,12 +285,22 @@ def finish(reason: FinishReason = "stop", **usage: int) -> list[Event]:
 
 
 @pytest.mark.parametrize(
-    ("kept", "cached", "counts"),
-    [(0, 0, (100, 0, 0)), (0, 60, (40, 0, 60)), (98, 0, (2, 98, 0)), (98, 60, (2, 38, 60)), (98, 99, (1, 0, 99))],
+    ("caches", "cached", "stored", "counts"),
+    [
+        (False, 0, 99, (100, 0, 0)),
+        (False, 60, 39, (40, 0, 60)),
+        (True, 0, 99, (1, 99, 0)),
+        (True, 60, 39, (1, 39, 60)),
+        (True, 60, 20, (20, 20, 60)),
+        (True, 99, 0, (1, 0, 99)),
+        (True, 0, 0, (100, 0, 0)),
+    ],
 )
-async def test_the_three_input_counts_add_up_to_the_prompt(kept: int, cached: int, counts: tuple[int, ...]) -> None:
-    reply = replace(REPLY, prompt_tokens=100, kept_tokens=kept)
-    usage = message(reply, fold(finish(prompt=100, cached=cached, completion=1)))["usage"]
+def test_the_three_input_counts_add_up_to_the_prompt(
+    caches: bool, cached: int, stored: int, counts: tuple[int, ...]
+) -> None:
+    reply = replace(REPLY, prompt_tokens=100, caches=caches)
+    usage = message(reply, fold(finish(prompt=100, cached=cached, completion=1, stored=stored)))["usage"]
     names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
     assert tuple(usage[name] for name in names) == counts
     assert sum(counts) == 100

@@ -24,7 +24,7 @@ from llm_server.events import (
     fold,
 )
 
-USAGE = Usage(prompt=10, cached=4, completion=7, reasoning=3)
+USAGE = Usage(prompt=10, cached=4, completion=7, reasoning=3, stored=5)
 
 REASONING = (BlockStart(0, "reasoning"), BlockStop(0, 3))
 TEXT = (BlockStart(1, "text"), BlockDelta(1, "Hel"), BlockDelta(1, "lo"), BlockStop(1, 4))
@@ -142,7 +142,7 @@ def test_the_shape_of_a_whole_answer() -> None:
             "prompt_tokens": 10,
             "completion_tokens": 7,
             "total_tokens": 17,
-            "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
+            "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 5, "audio_tokens": 0},
             "completion_tokens_details": {
                 "reasoning_tokens": 3,
                 "audio_tokens": 0,

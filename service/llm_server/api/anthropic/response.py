@@ -34,8 +34,8 @@ STOP_REASON: Final[dict[FinishReason, str]] = {
 class Reply:
     """What is known of a message before the model has said anything. `model` is the name that the request used.
 
-    `kept_tokens` of the prompt are kept for the next request, as the caller has asked; what no cache has read of them
-    counts as written. `applied_edits` is None if the request spoke of no `context_management`. With `max_tokens` 0
+    `caches`: the caller has asked for the prompt to be kept, so what was newly kept of it counts as written.
+    `applied_edits` is None if the request spoke of no `context_management`. With `max_tokens` 0
     nothing is said: the prompt was only to be read.
     """
 
@@ -44,7 +44,7 @@ class Reply:
     prompt_tokens: int
     reasoning: ReasoningBlocks = "none"
     max_tokens: int = 1
-    kept_tokens: int = 0
+    caches: bool = False
     applied_edits: Sequence[JSON] | None = None
 
 
@@ -210,7 +210,7 @@ def _stop(reply: Reply, finish: Finish) -> JSON:
 
 def _usage(reply: Reply, usage: Usage) -> JSON:
     """Cumulative, as all of this API's counts. `input_tokens` are those that no cache has saved or will save."""
-    written = max(0, reply.kept_tokens - usage.cached)
+    written = usage.stored if reply.caches else 0
     return {
         "input_tokens": usage.prompt - usage.cached - written,
         "cache_creation_input_tokens": written,

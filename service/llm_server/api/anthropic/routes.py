@@ -40,7 +40,7 @@ async def create_message(request: Request, body: MessagesBody, services: Service
         generation.prompt_tokens,
         reasoning_blocks(body),
         body.max_tokens,
-        generation.prefix_tokens if body.caches and services.settings.prefix_cache_bytes != 0 else 0,
+        body.caches,
         None if body.context_management is None else changed.applied,
     )
     if body.stream:
