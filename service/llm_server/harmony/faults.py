@@ -6,7 +6,10 @@ keyword and the reason.
 
 from __future__ import annotations
 
+import hashlib
 import re
+import threading
+from collections import OrderedDict
 from typing import Final
 
 TOO_COMPLEX: Final = "it is too complex to be followed while decoding"
@@ -23,6 +26,32 @@ _REASONS: Final = {
     "Unable to determine if regex is empty": "its 'pattern's can not all be followed at once",
     "Failed to generate regex for": "the range between 'minimum' and 'maximum' is too large",
 }
+
+
+class KnownFaults:
+    """What was found of the grammars or rules that were tried last. Keeps their digests: they may be megabytes long.
+
+    Safe for threads.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: OrderedDict[bytes, str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, text: str) -> str | None:
+        """Why it is refused, "" for one that is not, or None if it is not known."""
+        key = _digest(text)
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+            return self._known.get(key)
+
+    def add(self, text: str, fault: str) -> None:
+        with self._lock:
+            self._known[_digest(text)] = fault
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
 
 
 def reason(message: str) -> str:
@@ -42,3 +71,7 @@ def _of_regex(message: str) -> str:
     """A regular expression is quoted over several lines, the last of which says what is wrong with it."""
     errors = [line.removeprefix("error: ") for line in message.splitlines() if line.startswith("error: ")]
     return ": ".join(["'pattern' is no regex that can be followed", *errors[:1]])
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

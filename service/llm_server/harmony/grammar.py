@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from llguidance import LLMatcher
 
 from llm_server.conversation import GenerationRequest, Tool
 from llm_server.errors import BadRequest
-from llm_server.harmony.faults import reason
+from llm_server.harmony.faults import KnownFaults, reason
 from llm_server.harmony.schemas import json_rule, telling_keywords, weakened
 
 HEADERS: Final = 14
@@ -26,6 +25,7 @@ SHORTEST_PREAMBLE, LONGEST_PREAMBLE = 16, 256
 """Tokens of what is said before a call that must come. With less room, nothing is."""
 
 _TEXT: Final = "TEXT"
+_KNOWN: Final = KnownFaults(256)
 _NO_FAULTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -171,7 +171,10 @@ def _literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-@lru_cache(maxsize=256)
 def _fault(grammar: str) -> str:
     """Why the library refuses it, or ""."""
-    return reason(LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar)))
+    fault = _KNOWN.find(grammar)
+    if fault is None:
+        fault = reason(LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar)))
+        _KNOWN.add(grammar, fault)
+    return fault

@@ -11,12 +11,14 @@ import atexit
 import socket
 import subprocess
 import sys
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from multiprocessing.connection import Connection
 from typing import Final
+
+from llm_server.harmony.faults import KnownFaults
 
 SECONDS: Final = 5.0
 PROCESSES: Final = 4
@@ -33,19 +35,19 @@ class Trials:
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
         self._threads = ThreadPoolExecutor(PROCESSES, "trial")
-        self._idle: list[_Process] = []
-        self._known: OrderedDict[str, str] = OrderedDict()
+        self._idle: deque[_Process] = deque()
+        self._known = KnownFaults(_KNOWN)
 
     async def faults(self, rules: Iterable[str]) -> dict[str, str]:
         """Why each of the rules can not be enforced; "" for one that can."""
-        rules = list(dict.fromkeys(rules))
         loop = asyncio.get_running_loop()
-        unknown = [rule for rule in rules if rule not in self._known]
-        tried = await asyncio.gather(*(loop.run_in_executor(self._threads, self._try, rule) for rule in unknown))
-        faults = {rule: self._known[rule] for rule in rules if rule in self._known}
-        faults |= dict(zip(unknown, tried, strict=True))
-        self._remember(faults)
-        return faults
+        known = {rule: self._known.find(rule) for rule in rules}
+        unknown = [rule for rule, fault in known.items() if fault is None]
+        found = await asyncio.gather(*(loop.run_in_executor(self._threads, self._try, rule) for rule in unknown))
+        tried = dict(zip(unknown, found, strict=True))
+        for rule, fault in tried.items():
+            self._known.add(rule, fault)
+        return {rule: tried[rule] if fault is None else fault for rule, fault in known.items()}
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
@@ -53,7 +55,7 @@ class Trials:
             self._idle.pop().end()
 
     def _try(self, rule: str) -> str:
-        process = self._idle.pop() if self._idle else _Process()
+        process = self._idle_process() or _Process()
         fault = process.answer(rule, self._seconds)
         if fault is not None:
             self._idle.append(process)
@@ -61,12 +63,12 @@ class Trials:
         process.end()
         return f"it takes longer than {self._seconds:g} s to compile"
 
-    def _remember(self, faults: dict[str, str]) -> None:
-        for rule, fault in faults.items():
-            self._known[rule] = fault
-            self._known.move_to_end(rule)
-        while len(self._known) > _KNOWN:
-            self._known.popitem(last=False)
+    def _idle_process(self) -> _Process | None:
+        """Another thread may take the last one at the same time."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
 
 class _Process:
@@ -101,7 +103,8 @@ class _Process:
         """An answer to a rule that takes no time shows that the process has started."""
         if self._waits:
             self._connection.send_bytes(b'"a"')
-            self._connection.poll(self._waits)
+            if not self._connection.poll(self._waits):
+                raise EOFError
             self._connection.recv_bytes()
             self._waits = 0.0
 
