@@ -117,7 +117,7 @@ class Guard:
         return None if bits is None else self._masks.array(bits, dtype)
 
     def _bits(self, last: int) -> bytes | None:
-        if self._tokens:
+        if self._tokens and not self._matcher.is_stopped():
             self._matcher.consume_token(last)
         bits = None if self._matcher.is_stopped() else self._matcher.compute_bitmask()
         if self._matcher.is_error():
