@@ -102,7 +102,7 @@ def validate(schema: type[M], value: Any, place: str = "") -> M:
         return schema.model_validate(value)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
-    param = _path(fault["loc"], place)
+    param = _path(fault["loc"], place, value)
     raise BadRequest(_explain(param, fault), param=param or None)
 
 
@@ -201,13 +201,20 @@ def _refuse_lone_surrogates(value: Any) -> None:
         ) from None
 
 
-def _path(location: tuple[int | str, ...], path: str) -> str:
-    """`messages[0].content`. Keys that are not plain field names came from the client and are left out."""
-    for step in location:
+def _path(location: tuple[int | str, ...], path: str, value: Any) -> str:
+    """`messages[0].content`. Keys that are not plain field names came from the client and are left out.
+
+    So are steps that the body does not have and that are not the last: pydantic's names of a union's members.
+    """
+    for number, step in enumerate(location, 1):
         if isinstance(step, int):
             path += f"[{step}]"
-        elif _FIELD.fullmatch(step):
-            path += f".{step}" if path else step
+            value = value[step] if isinstance(value, list) and step < len(value) else None
+        elif isinstance(value, dict) and step not in value and number < len(location):
+            continue
+        else:
+            path += (f".{step}" if path else step) if _FIELD.fullmatch(step) else ""
+            value = value.get(step) if isinstance(value, dict) else None
     return path
 
 
@@ -220,6 +227,10 @@ def _explain(param: str, fault: ErrorDetails) -> str:
             reason = str(fault["msg"]).partition(", ")[2]
         case "union_tag_invalid":
             reason = "Input is of an unknown kind"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            reason = "Input should be an object"
+        case "list_type" | "tuple_type":
+            reason = "Input should be a list"
         case _:
             reason = str(fault["msg"])
     return f"Invalid '{param}': {reason}." if param else f"Invalid body: {reason}."

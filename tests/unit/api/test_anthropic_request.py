@@ -114,9 +114,16 @@ def test_a_message_without_content_says_nothing() -> None:
     assert items(user("Hi"), {"role": "assistant", "content": []}, user("")) == (UserText("Hi"),)
 
 
-@pytest.mark.parametrize("messages", [[], [{"role": "user", "content": ""}]])
-def test_an_empty_conversation_is_refused(messages: list[Wire]) -> None:
-    with pytest.raises(BadRequest, match="at least one message"):
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ([], "at least one message"),
+        ([{"role": "user", "content": ""}], "no text to answer"),
+        ([{"role": "user", "content": [{"type": "hologram"}]}], "no text to answer"),
+    ],
+)
+def test_an_empty_conversation_is_refused(messages: list[Wire], reason: str) -> None:
+    with pytest.raises(BadRequest, match=reason):
         generation(messages=messages)
 
 

@@ -31,6 +31,7 @@ class Outer(BaseModel):
     model_config = ConfigDict(strict=True)
     inner: list[Inner]
     named: dict[str, int] = {}
+    either: Inner | Outer | None = None
 
 
 def nested(depth: int) -> bytes:
@@ -89,7 +90,7 @@ def test_unusual_json_is_accepted(body: bytes, value: Any) -> None:
     ("value", "param", "said"),
     [
         ({}, "inner", "Missing required field 'inner'."),
-        ({"inner": NONCE}, "inner", "valid list"),
+        ({"inner": NONCE}, "inner", "a list"),
         (
             {"inner": [{"text": "a"}, {"text": 7}]},
             "inner[1].text",
@@ -98,6 +99,8 @@ def test_unusual_json_is_accepted(body: bytes, value: Any) -> None:
         ({"inner": [{"text": "a", "size": 0}]}, "inner[0].size", "greater than or equal to 1"),
         ({"inner": [{"text": "a", "size": "1"}]}, "inner[0].size", "valid integer"),
         ({"inner": [], "named": {NONCE: "x"}}, "named", "valid integer"),
+        ({"inner": [NONCE]}, "inner[0]", "Invalid 'inner[0]': Input should be an object."),
+        ({"inner": [], "either": {"text": 3}}, "either.text", "Invalid 'either.text': Input should be a valid string."),
         ([], None, "must be a JSON object"),
         (NONCE, None, "must be a JSON object"),
     ],

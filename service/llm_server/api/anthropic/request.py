@@ -78,7 +78,8 @@ def to_conversation(body: CountTokensRequest) -> Conversation:
     offered = offer(body)
     messages = tuple(message_items(body.messages, offered.deferred))
     if not messages:
-        raise BadRequest("messages: at least one message is required", param="messages")
+        reason = "they hold no text to answer" if body.messages else "at least one message is required"
+        raise BadRequest(f"messages: {reason}", param="messages")
     return Conversation(
         items=(*system_items(body.system), *_format(body), *messages),
         tools=offered.tools,
