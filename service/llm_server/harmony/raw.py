@@ -7,25 +7,47 @@ nothing is shown. Token ids in, token ids out; knows no API.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from llm_server.harmony.encoding import encode, harmony_encoding, is_special
-
-_ENDS: Final = ("<|end|>", "<|return|>", "<|call|>")
+from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN, START, encode, harmony_encoding, is_special
 
 _PLAIN_TEXT: Final = "<|channel|>final<|message|>"
 """What plain text is taken to stand behind. Spelled, so that the parser heeds markers that are."""
 
+_SPELLED_ENDS: Final = ("<|end|>", "<|return|>", "<|call|>")
+
 
 def unfinished(prompt: Sequence[int]) -> list[int]:
     """What to read first, to be in the state in which the model goes on: see `HarmonyParser.resume`."""
-    text = harmony_encoding().decode(prompt)
-    end = max(text.rfind(marker) + len(marker) if marker in text else 0 for marker in _ENDS)
-    rest = text[end:]
+    return _unfinished_tokens(prompt) if any(map(is_special, prompt)) else _unfinished_text(_text(prompt))
+
+
+def _unfinished_tokens(prompt: Sequence[int]) -> list[int]:
+    """Cut, and not written and encoded anew: the encoding takes minutes for a long run of one character."""
+    ended = _behind_last(prompt, (END, RETURN, CALL))
+    rest = prompt[ended:]
+    message = list(rest[max(_behind_last(rest, (START,)) - 1, 0) :])
+    is_header = message[:1] == [START] and MESSAGE not in message and _text(message[1:]).startswith("assistant")
+    if is_header or CHANNEL in message:
+        return message
+    return [] if ended and not _text(rest).strip() else encode(_PLAIN_TEXT)
+
+
+def _unfinished_text(text: str) -> list[int]:
+    ended = max(text.rfind(marker) + len(marker) if marker in text else 0 for marker in _SPELLED_ENDS)
+    rest = text[ended:]
     message = rest[max(rest.rfind("<|start|>"), 0) :]
     is_header = message.startswith("<|start|>assistant") and "<|message|>" not in message
     if is_header or "<|channel|>" in message:
-        spelled = not any(map(is_special, prompt))
-        return encode(message) if spelled else list(harmony_encoding().encode(message, allowed_special="all"))
-    return [] if end and not rest.strip() else encode(_PLAIN_TEXT)
+        return encode(message)
+    return [] if ended and not rest.strip() else encode(_PLAIN_TEXT)
+
+
+def _behind_last(tokens: Sequence[int], markers: Collection[int]) -> int:
+    """The index behind the last of the markers, or 0."""
+    return next((index for index in range(len(tokens), 0, -1) if tokens[index - 1] in markers), 0)
+
+
+def _text(tokens: Sequence[int]) -> str:
+    return str(harmony_encoding().decode(tokens))

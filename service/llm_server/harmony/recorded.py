@@ -63,11 +63,6 @@ def parse_tokens(
     )
 
 
-def parse_text(raw: str, tools: Collection[str] = (), *, truncated: bool | None = None) -> Recording:
-    """Parse text in which every `<|…|>` marker stands for its token, and in which any of them may be missing."""
-    return parse_tokens(encode_segments([("special", raw)]), tools, truncated=truncated)
-
-
 def encode_segments(segments: Iterable[Segment]) -> list[int]:
     """Text as tokens: special tokens' names become them in "special" segments, and stay text in "text" segments."""
     tokens: list[int] = []

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from llm_server.harmony.encoding import token_bytes
-from llm_server.harmony.recorded import Recording, encode_segments, parse_text, parse_tokens
+from llm_server.harmony.recorded import Recording, encode_segments, parse_tokens
 from recordings import Meaning, Recorded, load
 
 STREAMS = load()
@@ -47,14 +47,9 @@ def test_how_the_text_falls_into_tokens_makes_no_difference(stream: Recorded) ->
         assert _without_sizes(parse_tokens(tokens, stream.tools)) == whole
 
 
-def test_raw_text_is_parsed_as_its_tokens_are() -> None:
-    raw = '<|channel|>commentary to=functions.plant <|constrain|>json<|message|>{"row":1}<|call|>'
-    assert parse_text(raw, ["plant"]) == parse_tokens(encode_segments([("special", raw)]), ["plant"])
-
-
 def test_raw_text_of_any_length_and_any_characters_can_be_encoded() -> None:
     raw = "<|channel|>final<|message|>" + "a" * 200_000 + "\ud800<|return|>"
-    (block,) = parse_text(raw).blocks
+    (block,) = parse_tokens(encode_segments([("special", raw)])).blocks
     assert block.text == "a" * 200_000 + "\N{REPLACEMENT CHARACTER}"
 
 

@@ -74,6 +74,18 @@ def test_analysis_is_hidden_wherever_the_prompt_leaves_off(
     assert shown(write(prompt), write(generated)) == expected
 
 
+def test_a_prompt_is_read_as_the_tokens_that_it_is() -> None:
+    """Not as those that its text would be encoded to, which takes minutes for a long run of one character."""
+    begun = [*special("<|start|>assistant<|channel|>final<|message|>"), *[encode("_")[0]] * 50]
+    assert encode("_" * 50) != begun[-50:]
+    assert unfinished([*special("<|start|>user<|message|>Hi<|end|>"), *begun]) == begun
+
+
+def test_markers_that_are_spelled_among_special_tokens_are_text() -> None:
+    prompt = [*special("<|start|>assistant<|channel|>analysis<|message|>Write"), *encode("<|end|> or <|start|>")]
+    assert shown(prompt, special(f" here{REST_OF_TURN}")) == "Shown."
+
+
 def test_the_prompt_is_not_counted() -> None:
     parser, events = read(
         special("<|start|>assistant<|channel|>final<|message|>The answer"), special(" is 4.<|return|>")
