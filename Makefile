@@ -17,7 +17,7 @@ export UV_PROJECT_ENVIRONMENT := $(CURDIR)/$(VENV)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev demo test check fmt bench dashboards install-service uninstall-service clean
+.PHONY: help serve dev demo test test-clients check fmt bench dashboards install-service uninstall-service clean
 
 help: ## show this list
 	@echo "Usage: make TARGET [MODEL=tiny|DIRECTORY|OWNER/REPO] [CUDA=1] [PYTHON=python3.12] [ARGS=...]"
@@ -36,6 +36,9 @@ demo: $(SYNCED) ## a server, a varied load on it and, where Docker runs, the das
 
 test: check ## all checks and all tests
 	$(BIN)/pytest $(ARGS)
+
+test-clients: $(SYNCED) ## install Codex, Claude Code, LangChain and others into throwaway folders and run them
+	$(BIN)/pytest -m real_clients -rA --tb=short tests/real_clients $(ARGS)
 
 check: $(SYNCED) ## lint, format and types
 	$(BIN)/ruff check
