@@ -1,4 +1,4 @@
-"""The requests of the Messages API, as far as a text model reads them. Lenient like `blocks.py`.
+"""The requests of the Messages API, as far as a text model reads them. Lenient like `blocks.py`, but not with numbers.
 
 Nothing here knows the canonical types or HTTP.
 """
@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, Strict, model_validator
 
 from llm_server.api.anthropic.blocks import Content, ToolDefinition, Wire
+
+Integer: TypeAlias = Annotated[int, Strict()]
+Number: TypeAlias = Annotated[float, Strict()]
+Flag: TypeAlias = Annotated[bool, Strict()]
 
 
 class OutputFormat(Wire):
@@ -31,7 +35,7 @@ class Thinking(Wire):
     """`type` is enabled (with a budget), adaptive, between_tools or disabled; `display` is summarized or omitted."""
 
     type: str
-    budget_tokens: int | None = None
+    budget_tokens: Integer | None = None
     display: str | None = None
 
 
@@ -47,14 +51,14 @@ class Message(Wire):
 class ToolChoice(Wire):
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
-    disable_parallel_tool_use: bool | None = None
+    disable_parallel_tool_use: Flag | None = None
 
 
 class Amount(Wire):
     """So many of something: `input_tokens` or `tool_uses`."""
 
     type: str
-    value: Annotated[int, Field(ge=0)]
+    value: Annotated[Integer, Field(ge=0)]
 
 
 class Edit(Wire):
@@ -84,7 +88,7 @@ class CountTokensRequest(Wire):
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
     context_management: ContextManagement | None = None
-    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    temperature: Annotated[Number | None, Field(ge=0, le=2)] = None
 
 
 StopSequence: TypeAlias = Annotated[str, Field(min_length=1)]
@@ -93,13 +97,13 @@ StopSequence: TypeAlias = Annotated[str, Field(min_length=1)]
 class MessagesRequest(CountTokensRequest):
     """`POST /v1/messages`. `caches` says whether any part of it asks to be kept for the next request."""
 
-    max_tokens: Annotated[int, Field(ge=0)]
+    max_tokens: Annotated[Integer, Field(ge=0)]
     thread: dict[str, Any] | bool | None = None
     compaction: dict[str, Any] | None = None
-    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
-    top_k: Annotated[int | None, Field(ge=-1)] = None
+    top_p: Annotated[Number | None, Field(ge=0, le=1)] = None
+    top_k: Annotated[Integer | None, Field(ge=-1)] = None
     stop_sequences: Annotated[tuple[StopSequence, ...] | None, Field(max_length=16)] = None
-    stream: bool | None = None
+    stream: Flag | None = None
     caches: bool = False
 
     @model_validator(mode="before")
