@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
 import mlx.core as mx
 import numpy as np
@@ -28,6 +29,9 @@ class Bytes:
         return list(text)
 
 
+Apply: TypeAlias = Callable[[Masks, mx.array, list[Any]], mx.array]
+
+
 def tokenizer() -> LLTokenizer:
     return LLTokenizer(TokenizerWrapper(Bytes()))
 
@@ -39,12 +43,11 @@ class Busy:
         self.masks = 0
         self._seconds = seconds
 
-    def compute_bitmask(self) -> bytes:
+    def unsafe_compute_mask_ptr(self, _address: int, _length: int) -> None:
         self.masks += 1
         until = time.thread_time() + self._seconds
         while time.thread_time() < until:
             pass
-        return b"\x01"
 
     def consume_token(self, _: int) -> bool:
         return True
@@ -62,14 +65,14 @@ class Busy:
 def test_a_grammar_that_is_slow_to_follow_is_given_up() -> None:
     matcher = Busy(0.4)
     guard = Guard(cast(LLMatcher, matcher), Masks(8))
-    masks = [guard.mask(0, mx.float32) is not None for _ in range(6)]
+    masks = [guard.allowed(0) is not None for _ in range(6)]
     assert masks == [True, True, True, False, False, False]
     assert matcher.masks == 3
 
 
 def test_a_grammar_that_is_quick_to_follow_is_kept() -> None:
     guard = Guard(cast(LLMatcher, Busy(0.0)), Masks(8))
-    assert all(guard.mask(0, mx.float32) is not None for _ in range(1000))
+    assert all(guard.allowed(0) is not None for _ in range(1000))
 
 
 def test_a_grammar_that_is_slow_to_compile_is_refused_and_holds_up_no_other() -> None:
@@ -77,18 +80,21 @@ def test_a_grammar_that_is_slow_to_compile_is_refused_and_holds_up_no_other() ->
     with pytest.raises(ValueError, match="takes longer than 0 s"):
         grammars.guard(SLOW)
     patient = Grammars(tokenizer, 257)
-    assert patient.guard(SLOW).mask(0, mx.float32) is not None
+    assert patient.guard(SLOW).allowed(0) is not None
 
 
 @pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16, mx.float16])
-def test_a_mask_forbids_what_its_bits_do_not_allow(dtype: mx.Dtype) -> None:
-    bits = np.random.default_rng(1).integers(0, 256, 40, dtype=np.uint8)
-    allowed = np.unpackbits(bits, bitorder="little")[:313]
-    mask: Any = Masks(313).array(bits.tobytes(), dtype)
-    assert mask.dtype == dtype
-    numbers = np.array(mask.astype(mx.float32))
-    assert (numbers[allowed == 1] == 0).all()
-    assert (numbers[allowed == 0] == -np.inf).all()
+@pytest.mark.parametrize("apply", [Masks.added, Masks.selected])
+def test_a_mask_forbids_what_its_bits_do_not_allow(apply: Apply, dtype: mx.Dtype) -> None:
+    rows: list[Any] = [*np.random.default_rng(1).integers(0, 2**32, (2, 10), dtype=np.uint32), None]
+    logits = mx.random.normal((3, 313), key=mx.random.key(1)).astype(dtype)
+    found = apply(Masks(313), logits, rows)
+    assert found.dtype == dtype
+    everything = np.ones((1, 313), bool)
+    bits = np.unpackbits(np.stack(rows[:2]).view(np.uint8), axis=1, bitorder="little", count=313)
+    allowed = np.concatenate([bits == 1, everything])
+    expected: Any = np.where(allowed, np.array(logits.astype(mx.float32)), -np.inf)
+    assert (np.array(found.astype(mx.float32)) == expected).all()
 
 
 async def test_a_rule_that_takes_too_long_costs_its_process_and_nothing_else() -> None:

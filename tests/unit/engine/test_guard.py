@@ -17,7 +17,7 @@ from llguidance import LLTokenizer, TokenizerWrapper
 from fakes import message, next_message, text_tokens
 from llm_server.conversation import Conversation, GenerationRequest, Sampling, Tool, ToolChoice, UserText
 from llm_server.engine.batch import Batch
-from llm_server.engine.guard import Grammars, Guard, masked
+from llm_server.engine.guard import Bits, Grammars, Guard, masked
 from llm_server.engine.types import Submit
 from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN, START, VOCABULARY_SIZE
 from llm_server.harmony.grammar import HEADERS, turn_grammar
@@ -62,17 +62,21 @@ def lark(rule: str) -> str:
 
 def allowed(guard: Guard, last: int) -> set[int] | None:
     """The tokens that may follow `last`; None for any."""
-    mask = guard.mask(last, mx.float32)
-    return None if mask is None else set(np.flatnonzero(np.array(mask) == 0).tolist())
+    bits = guard.allowed(last)
+    return None if bits is None else set(np.flatnonzero(flags(bits)).tolist())
+
+
+def flags(bits: Bits) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.unpackbits(bits.view(np.uint8), bitorder="little")
 
 
 def follow(guard: Guard, tokens: Iterable[int]) -> int:
     """Take the grammar's first tokens, each where it stands, and return the last of them."""
     last = ANYTHING
     for token in tokens:
-        mask = guard.mask(last, mx.float32)
-        assert mask is not None
-        assert mask[token].item() == 0, f"{token} is not allowed after {last}"
+        bits = guard.allowed(last)
+        assert bits is not None
+        assert flags(bits)[token], f"{token} is not allowed after {last}"
         last = token
     return last
 
@@ -86,11 +90,11 @@ def written(guard: Guard, wanted: Iterator[int], limit: int) -> list[int]:
     """What a model writes that wants these tokens, each as soon as it may, and the first allowed one until then."""
     tokens: list[int] = []
     last, desire = ANYTHING, next(wanted)
-    while len(tokens) < limit and (mask := guard.mask(last, mx.float32)) is not None:
-        if mask[desire].item() == 0:
+    while len(tokens) < limit and (bits := guard.allowed(last)) is not None:
+        if flags(bits)[desire]:
             last, desire = desire, next(wanted)
         else:
-            last = int(np.array(mask).argmax())
+            last = int(flags(bits).argmax())
         tokens.append(last)
     return tokens
 
@@ -187,7 +191,7 @@ def _call(name: str, end: int) -> list[int]:
 def _can_be_written(grammar: str, tokens: list[int]) -> bool:
     guard = harmony().guard(grammar)
     pairs = pairwise([ANYTHING, *tokens])
-    return all((mask := guard.mask(last, mx.float32)) is not None and mask[token].item() == 0 for last, token in pairs)
+    return all((bits := guard.allowed(last)) is not None and flags(bits)[token] for last, token in pairs)
 
 
 # Grammars that fail
