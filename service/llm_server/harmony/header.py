@@ -250,13 +250,13 @@ def _otherwise(header: Header, channel: Channel | None, *, doubtful: bool) -> Li
 
 
 def _recipient(header: Header, names: ToolNames) -> str | None:
-    """The recipient as it is written, "" if it was left out after `to=`, None if there is none."""
+    """The recipient as it is written, "" if it was left out after `to=`, None if there is none. Of several, a tool."""
     channel = header.channel or ""
     role = header.role if is_addressed(header.role) else ""
     constrain = header.constrain or ""
-    for text in (channel, role, constrain):
-        if match := _RECIPIENT.search(text):
-            return _next_word(match, names)
+    found = [_next_word(match, names) for text in (channel, role, constrain) for match in _RECIPIENT.finditer(text)]
+    if found:
+        return next((recipient for recipient in found if names.resolve(recipient)), found[0])
     for text in (channel, role, constrain):
         if match := _FUNCTION.search(text):
             return match[0]

@@ -362,8 +362,8 @@ class HarmonyParser:
 
     def _looks_cut(self) -> bool:
         if self._body is not None:
-            begun = self._heading is not None and self._heading.purpose in ("broken", "garbled")
-            return self._body.looks_cut and not (begun and self._is_answered)
+            is_more = self._heading is not None and self._heading.purpose in ("broken", "garbled", "answer", "preamble")
+            return self._body.looks_cut and not (is_more and self._is_answered)
         if self.ended or self._is_answered:
             return False
         if self._header is not None and self._header.started:

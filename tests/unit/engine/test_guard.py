@@ -171,6 +171,12 @@ def test_only_tools_that_may_be_called_can_be_named(choice: ToolChoice, names: s
     assert {tool.name for tool in (WEATHER, CLOCK) if _can_be_written(grammar, _call(tool.name, CALL))} == names
 
 
+@pytest.mark.parametrize(("mode", "answers"), [("auto", True), ("none", True), ("required", False)])
+def test_an_answer_can_be_given_unless_a_call_must_come(mode: Any, answers: bool) -> None:
+    grammar = turn_grammar(replace(ASKED, tool_choice=ToolChoice(mode)))
+    assert _can_be_written(grammar, message("final", "Hello!", RETURN)) == answers
+
+
 @pytest.mark.parametrize("parallel", [True, False])
 def test_another_call_can_follow_if_calls_may_be_parallel(parallel: bool) -> None:
     choice = ToolChoice("required", parallel=parallel)
