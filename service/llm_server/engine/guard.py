@@ -114,7 +114,7 @@ class Masks:
 
 
 def _is_single(bits: Bits) -> bool:
-    return np.count_nonzero(bits) == 1 and int(bits.max()).bit_count() == 1
+    return int(np.count_nonzero(bits)) == 1 and int(bits.max()).bit_count() == 1
 
 
 class Guard:
