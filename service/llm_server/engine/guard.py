@@ -124,6 +124,7 @@ class Guard:
         self.masks = masks
         self._matcher = matcher
         self._bits = masks.empty()
+        self._address = self._bits.ctypes.data
         self._tokens = -1
         self._seconds = 0.0
         self._gave_up = False
@@ -152,7 +153,7 @@ class Guard:
         is_over = self._matcher.is_stopped()
         if not is_over:
             # Into an array of ours: as an object of Python's it takes four times as long.
-            self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+            self._matcher.unsafe_compute_mask_ptr(self._address, self._bits.nbytes)
         if self._matcher.is_error():
             self._give_up(str(self._matcher.stop_reason()))
             return None
