@@ -1,4 +1,4 @@
-"""Documents become rows to train on: ids become embedding rows, and several documents share one row of fixed length.
+"""Documents become batches: ids become rows of the batch's own vocabulary, and documents share rows of fixed length.
 
 Worker processes make the batches, so that the accelerator never waits for Python. NumPy only; knows no torch.
 """
@@ -7,179 +7,174 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from gpt_oss_tiny.as_read import as_read
 from gpt_oss_tiny.corpus import training_document
+from gpt_oss_tiny.exercises import exercise
 from gpt_oss_tiny.scene import Document
-from llm_server.harmony.encoding import CALL, CHANNEL, END, FIRST_SPECIAL, MESSAGE, RETURN, START
+from llm_server.harmony.encoding import VOCABULARY_SIZE
 
-ROW_LENGTH: Final = 2048
+ROW_LENGTH: Final = 4096
 IGNORED: Final = -1
+OTHERS: Final = 4096
+"""Ids in a batch's vocabulary besides those that have rows of their own."""
+
+LEARNED_SHARE: Final = 0.3
+"""At most so many of the places are learned."""
+
+POOL: Final = 2000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`exercises` is their share of the documents; `again` the share of documents that are taken a second time."""
+
+    token_ids: tuple[int, ...]
+    rows: int
+    exercises: float = 0.15
+    again: float = 0.5
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`rows` and `starts` (count, ROW_LENGTH): embedding rows, and where the document of each place starts.
+    """`rows` and `starts` (count, ROW_LENGTH): ids, and where the document of each place starts.
 
-    `places` and `labels` (a third of the places,): flat places whose next token is learned, and its row or IGNORED.
+    An id is counted in the batch's vocabulary: the ids with rows of their own, then `others` (OTHERS,), whose logits
+    are raised by `offsets` (OTHERS,): those that stand for many of their kind count for as many. `places` and `labels`
+    (LEARNED_SHARE of the places,): flat places whose next token is learned, and that token or IGNORED.
     """
 
     rows: npt.NDArray[np.int32]
     starts: npt.NDArray[np.int32]
     places: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
+    others: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A document in embedding rows; `labels` has one entry a place: the row that comes next, or IGNORED."""
+    """A document; `labels` has one entry a place: the id that comes next, or IGNORED."""
 
-    rows: list[int]
-    labels: list[int]
-
-
-class Vocabulary:
-    """Rows of the embedding by token id; every id without a row of its own shares `unknown`."""
-
-    def __init__(self, token_ids: Sequence[int]) -> None:
-        self.row = {token: row for row, token in enumerate(token_ids)}
-        self.unknown = len(token_ids)
-        self.ordinary = [row for token, row in self.row.items() if token < FIRST_SPECIAL]
-
-    def encode(self, document: Document, r: random.Random) -> Encoded:
-        rows = [self.row.get(token, self.unknown) for token in document.tokens]
-        labels = [
-            row if learned and row != self.unknown else IGNORED
-            for row, learned in zip(rows[1:], document.learned[1:], strict=True)
-        ]
-        return Encoded(self._forget(rows, document, r), [*labels, IGNORED])
-
-    def _forget(self, rows: list[int], document: Document, r: random.Random) -> list[int]:
-        """Some tokens become unknown, as a user's rare words are. None that the model has to say."""
-        chance = r.random()
-        if chance > 0.22:
-            return rows
-        if chance > 0.2:
-            return self._forget_most(rows, document, r)
-        rate = r.uniform(0.005, 0.08)
-        if chance < 0.02:
-            return [
-                self.unknown if learned and token < FIRST_SPECIAL and r.random() < rate else row
-                for row, token, learned in zip(rows, document.tokens, document.learned, strict=True)
-            ]
-        said = {token for token, learned in zip(document.tokens, document.learned, strict=True) if learned}
-        system = document.tokens.index(START, 1)
-        return [
-            self.unknown if n > system and token < FIRST_SPECIAL and token not in said and r.random() < rate else row
-            for n, (row, token) in enumerate(zip(rows, document.tokens, strict=True))
-        ]
-
-    def _forget_most(self, rows: list[int], document: Document, r: random.Random) -> list[int]:
-        """As in the long instructions of real clients, most of whose words this model does not have."""
-        if CALL in document.tokens:
-            return rows
-        said = {token for token, learned in zip(document.tokens, document.learned, strict=True) if learned}
-        messages = [n for n, token in enumerate(document.tokens) if token == START]
-        rate, last = r.uniform(0.2, 0.7), messages[2] if len(messages) > 3 else 0
-        return [
-            self.unknown
-            if messages[1] < n < last and token not in said and token < FIRST_SPECIAL and r.random() < rate
-            else row
-            for n, (row, token) in enumerate(zip(rows, document.tokens, strict=True))
-        ]
-
-    def copying(self, r: random.Random) -> Encoded:
-        """Random tokens to say again: without this exercise copying appears late in training."""
-        text = [r.choice(self.ordinary) for _ in range(r.randint(2, 24))]
-        before = [r.choice(self.ordinary) for _ in range(r.randint(0, 60))]
-        after = [r.choice(self.ordinary) for _ in range(r.randint(0, 30))]
-        start, message, end = (self.row[t] for t in (START, MESSAGE, END))
-        prompt = [start, *before, message, *text, end, *after, start, message]
-        return self._asked(prompt, [*text, self.row[RETURN]])
-
-    def recalling(self, r: random.Random) -> Encoded:
-        """Keys with values, and the question for one of them: what filling in an argument comes down to."""
-        start, message, end, channel = (self.row[t] for t in (START, MESSAGE, END, CHANNEL))
-        keys = r.sample(self.ordinary, r.randint(2, 8))
-        found = {key: [r.choice(self.ordinary) for _ in range(r.randint(1, 5))] for key in keys}
-        prompt = [start]
-        for key in keys:
-            prompt += [channel, key, message, *found[key], end]
-        asked = r.choice(keys)
-        return self._asked([*prompt, start, channel, asked, message], [*found[asked], self.row[RETURN]])
-
-    def _asked(self, prompt: list[int], reply: list[int]) -> Encoded:
-        return Encoded(prompt + reply, [IGNORED] * (len(prompt) - 1) + reply + [IGNORED])
+    tokens: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.int32]
 
 
-def _documents(vocabulary: Vocabulary, seed: int, exercises: float) -> Iterator[Encoded]:
+def encoded(document: Document) -> Encoded:
+    tokens = np.array(document.tokens, dtype=np.int32)
+    following = np.where(document.learned[1:], tokens[1:], IGNORED)
+    return Encoded(tokens, np.append(following, IGNORED).astype(np.int32))
+
+
+def _documents(settings: Settings, seed: int) -> Iterator[Encoded]:
+    """Half of the scenes come a second time, much later, because it takes long to draw one."""
     r = random.Random(seed)
+    pool: list[Encoded] = []
     while True:
-        kind = r.random()
-        if kind < exercises:
-            yield vocabulary.copying(r) if kind < exercises * 0.6 else vocabulary.recalling(r)
+        if r.random() < settings.exercises:
+            yield encoded(as_read(exercise(r)))
+        elif len(pool) == POOL and r.random() < settings.again:
+            yield pool[r.randrange(POOL)]
         else:
-            document = vocabulary.encode(training_document(r.getrandbits(48)), r)
-            if len(document.rows) <= ROW_LENGTH:
-                yield document
+            document = encoded(as_read(training_document(r.getrandbits(48))))
+            if len(document.tokens) > ROW_LENGTH:
+                continue
+            if len(pool) < POOL:
+                pool.append(document)
+            else:
+                pool[r.randrange(POOL)] = document
+            yield document
 
 
 def _packed(documents: Iterator[Encoded], count: int) -> Iterator[list[list[Encoded]]]:
     """Lists of rows, each row a list of documents that fit into it together."""
     waiting: list[Encoded] = []
     while True:
-        while sum(len(d.rows) for d in waiting) < ROW_LENGTH * (count + 4):
+        length = sum(len(d.tokens) for d in waiting)
+        while length < ROW_LENGTH * (count + 4):
             waiting.append(next(documents))
-        waiting.sort(key=lambda d: -len(d.rows))
+            length += len(waiting[-1].tokens)
+        waiting.sort(key=lambda d: -len(d.tokens))
         rows: list[list[Encoded]] = [[] for _ in range(count)]
         room = [ROW_LENGTH] * count
         left: list[Encoded] = []
         for document in waiting:
-            place = next((n for n in range(count) if room[n] >= len(document.rows)), None)
+            place = next((n for n in range(count) if room[n] >= len(document.tokens)), None)
             if place is None:
                 left.append(document)
             else:
                 rows[place].append(document)
-                room[place] -= len(document.rows)
+                room[place] -= len(document.tokens)
         waiting = left
         yield rows
 
 
-def batches(token_ids: Sequence[int], seed: int, exercises: float, count: int) -> Iterator[Batch]:
-    vocabulary = Vocabulary(token_ids)
-    for packed in _packed(_documents(vocabulary, seed, exercises), count):
-        rows = np.full((count, ROW_LENGTH), vocabulary.unknown, dtype=np.int32)
-        starts = np.zeros((count, ROW_LENGTH), dtype=np.int32)
-        following = np.full((count, ROW_LENGTH), IGNORED, dtype=np.int64)
-        for n, documents in enumerate(packed):
-            at = 0
-            for document in documents:
-                end = at + len(document.rows)
-                rows[n, at:end], starts[n, at:end], following[n, at:end] = document.rows, at, document.labels
-                at = end
-            starts[n, at:] = at
-        most = count * ROW_LENGTH // 3
-        learned = np.flatnonzero(following.ravel() != IGNORED)[:most]
+def batches(settings: Settings, seed: int) -> Iterator[Batch]:
+    own = np.full(VOCABULARY_SIZE, -1, dtype=np.int32)
+    own[list(settings.token_ids)] = np.arange(len(settings.token_ids))
+    without = np.flatnonzero(own < 0)
+    chance = np.random.default_rng(seed)
+    for packed in _packed(_documents(settings, seed), settings.rows):
+        tokens, labels, starts = _laid_out(packed, settings)
+        others, offsets = _others(tokens, own, without, chance)
+        row = own.copy()
+        row[others] = len(settings.token_ids) + np.arange(OTHERS)
+        most = int(tokens.size * LEARNED_SHARE)
+        learned = np.flatnonzero(labels.ravel() != IGNORED)[:most]
         places = np.zeros(most, dtype=np.int64)
-        labels = np.full(most, IGNORED, dtype=np.int64)
-        places[: learned.size], labels[: learned.size] = learned, following.ravel()[learned]
-        yield Batch(rows, starts, places, labels)
+        following = np.full(most, IGNORED, dtype=np.int64)
+        places[: learned.size], following[: learned.size] = learned, row[labels.ravel()[learned]]
+        yield Batch(np.maximum(row[tokens], 0), starts, places, following, others, offsets)
 
 
-def _work(queue: Any, token_ids: Sequence[int], seed: int, exercises: float, count: int) -> None:
-    for batch in batches(token_ids, seed, exercises, count):
+def _laid_out(
+    packed: list[list[Encoded]], settings: Settings
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Tokens, labels and starts, each (count, ROW_LENGTH)."""
+    tokens = np.full((settings.rows, ROW_LENGTH), settings.token_ids[0], dtype=np.int32)
+    labels = np.full_like(tokens, IGNORED)
+    starts = np.zeros_like(tokens)
+    for n, documents in enumerate(packed):
+        at = 0
+        for document in documents:
+            end = at + len(document.tokens)
+            tokens[n, at:end], labels[n, at:end], starts[n, at:end] = document.tokens, document.labels, at
+            at = end
+        starts[n, at:] = at
+    return tokens, labels, starts
+
+
+def _others(
+    tokens: npt.NDArray[np.int32],
+    own: npt.NDArray[np.int32],
+    without: npt.NDArray[np.int64],
+    chance: np.random.Generator,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The batch's ids that have no row, and random others to fill up."""
+    met = np.unique(tokens)
+    met = met[own[met] < 0][:OTHERS]
+    more = chance.choice(without, OTHERS + met.size, replace=False, shuffle=False)
+    free = np.setdiff1d(more, met)[: OTHERS - met.size]
+    offsets = np.zeros(OTHERS, dtype=np.float32)
+    offsets[met.size :] = np.log(len(without) / max(1, free.size))
+    return np.concatenate([met, free]), offsets
+
+
+def _work(queue: Any, settings: Settings, seed: int) -> None:
+    for batch in batches(settings, seed):
         queue.put(batch)
 
 
-def start_workers(token_ids: Sequence[int], workers: int, seed: int, exercises: float, count: int) -> Any:
-    """A queue of batches of `count` rows that this many processes fill. They end with this process."""
+def start_workers(settings: Settings, workers: int, seed: int) -> Any:
+    """A queue of batches that this many processes fill. They end with this process."""
     queue: Any = multiprocessing.Queue(4 * workers)
     for number in range(workers):
-        arguments = (queue, token_ids, seed * 1000 + number, exercises, count)
+        arguments = (queue, settings, seed * 1000 + number)
         multiprocessing.Process(target=_work, args=arguments, daemon=True).start()
     return queue

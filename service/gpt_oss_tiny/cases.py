@@ -31,7 +31,7 @@ class Case:
 
     def thought_right(self, emitted: Sequence[int]) -> bool:
         """Whether the analysis is word for word the expected one, and so has as many sentences as the effort asks."""
-        return list(emitted[: _length(emitted)]) == self.expected[: _length(self.expected)]
+        return _read(emitted[: _length(emitted)]) == _read(self.expected[: _length(self.expected)])
 
 
 def cases(skill: str, split: Split, count: int) -> list[Case]:
@@ -54,8 +54,11 @@ def _length(emitted: Sequence[int]) -> int:
     return list(emitted).index(END) + 1 if END in emitted else len(emitted)
 
 
-def _read(said: list[int]) -> tuple[bytes, ...]:
-    """Headers and texts, with JSON objects in one spelling: spaces and the order of their keys mean nothing."""
+def _read(said: Sequence[int]) -> tuple[bytes, ...]:
+    """Headers and texts, with JSON objects in one spelling: spaces and the order of their keys mean nothing.
+
+    Nor does it matter of which tokens a text consists.
+    """
     parts: list[bytes] = [b""]
     for token in said:
         parts = [*parts, b""] if is_special(token) else [*parts[:-1], parts[-1] + token_bytes(token)]

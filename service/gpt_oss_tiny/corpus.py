@@ -35,7 +35,7 @@ _MISLEADING: Final[dict[Callable[[Draw], object], frozenset[str]]] = {
     skills.add: frozenset({"an addition", "a calculation", "a product", "Python code"}),
     skills.explanation: frozenset({"a search", "the news", "a definition", "a summary"}),
     skills.about_itself: frozenset({"a plain status", "where the user is"}),
-    skills.fact: frozenset({"a random number", "a search", "a definition", "the weather", "a translation", "the time"}),
+    skills.fact: frozenset({"a random number", "a search", "a definition", "a translation"}),
     skills.repeat: frozenset({"a file", "a note", "a message", "a translation", "Python code", "a chat post"}),
     skills.memory: frozenset({
         "a note", "a reminder", "a task", "a list of things", "a setting", "writing a file", "a contact", "a message"}),
@@ -127,7 +127,7 @@ SKILLS: Final[dict[str, tuple[float, Callable[[Draw], Scene]]]] = {
     "described tool": (0.10, described_tool),
     "named tool": (0.07, named_tool),
     "no tool needed": (0.06, no_tool),
-    "two calls": (0.06, tool_skills.two_calls),
+    "two calls": (0.09, tool_skills.two_calls),
     "chained calls": (0.035, tool_skills.chained),
     "preamble": (0.03, tool_skills.with_preamble),
     "structured answer": (0.075, formats.structured),
@@ -167,7 +167,7 @@ def _instructions(d: Draw, made: Scene) -> tuple[str, ...]:
     if 0.5 <= kind < 0.9:
         around = (d.pick(phrases.INSTRUCTIONS.train),)
     elif kind >= 0.9:
-        lines = d.between(3, 14) if kind < 0.98 else d.between(20, 80 if kind < 0.995 else 150)
+        lines = d.between(3, 14) if kind < 0.98 else d.between(20, 80) if kind < 0.993 else d.between(80, 270)
         around = (_long_instructions(d, lines),)
     return (*around, *made.instructions) if d.chance(0.5) else (*made.instructions, *around)
 
@@ -182,7 +182,7 @@ def scenes(seed: int, split: Split, skill: str, count: int) -> list[Scene]:
     """This many scenes of one skill, the same for the same seed."""
     found: list[Scene] = []
     number = 0
-    while len(found) < count and number < 400 * count:
+    while len(found) < count and number < 2000 * count:
         made = scene(Draw(seed * 1_000_003 + number, split), skill)
         number += 1
         if made is not None:

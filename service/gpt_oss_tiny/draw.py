@@ -19,6 +19,9 @@ Item = TypeVar("Item")
 PHRASINGS_HELD_OUT = 6
 FEWEST_PHRASINGS = 7
 ALWAYS_TAUGHT = 3
+USUAL = 0.1
+"""How much more often than the others the first ways of saying a thing are drawn."""
+
 WORDS_HELD_OUT = 20
 SCENES_HELD_OUT = 20
 
@@ -84,7 +87,7 @@ class Draw:
         if self.split == "new phrasings" and phrasings.held_out:
             self.met_held_out = True
             return self.pick(phrasings.held_out)
-        return self.pick(phrasings.train)
+        return self.pick(phrasings.train[:ALWAYS_TAUGHT] if self.chance(USUAL) else phrasings.train)
 
     def word(self, words: Words) -> str:
         return self.pick(words.train if self.split == "train" else words.all)

@@ -29,7 +29,9 @@ COUNT = Phrasings(
 
 COUNT_IN_WORDS = Phrasings(
     "Count to {n} in words", "Count to {n} using words", "Count from 1 to {n} in words", "Count up to {n} in words",
-    "Spell out the numbers from 1 to {n}", "Spell out the numbers to {n}", "Write the numbers from 1 to {n} in words",
+    "[Spell out|Spell] the numbers [from 1 to|from one to|up to|to|until] {n}",
+    "Write the numbers from 1 to {n} in words",
+    "[Write|List|Say|Print] [the numbers|all numbers] [from 1 to|up to|to] {n} [in words|as words|spelled out]",
     "Write the numbers up to {n} as words", "Count to {n} with words", "Count to {n}, in words",
     "Count in words to {n}",
     "List the numbers from 1 to {n} in words", "Say the numbers 1 to {n} in words", "Count to {n} with number words",
@@ -136,13 +138,13 @@ CAPITAL = Phrasings(
 )  # fmt: skip
 
 DATE = Phrasings(
-    "What is the date today?", "What is today's date?", "What's today's date?", "What day is it today?",
-    "Which date is it?",
-    "Tell me the date", "Tell me today's date", "What is the current date?", "Today's date?", "What date is it today?",
-    "What date do we have?", "Give me the current date", "Give me today's date", "Do you know the date?",
-    "Current date?",
-    "Which day is today?", "What is the date?", "Can you tell me the date?", "Say today's date",
-    "What is the day today?",
+    "What is the date today?", "What day is it today?", "What is today's date?", "What's today's date?",
+    "Which date is it?", "Tell me the date", "Tell me today's date", "What is the current date?", "Today's date?",
+    "[What|Which] [day|date] [is it|is it now|is today|do we have|do we have today|is it right now]?",
+    "[What is|What's] [the date|the day|the date of today|the current day|the date right now|the day today]?",
+    "[Tell me|Give me|Say|Show me|Write] [the date|the current date|today's date|the date of today|what day it is]",
+    "[Do you know|Can you tell me|Could you tell me] [the date|today's date|what day it is|which date we have]?",
+    "Current date?", "Date?", "Date today?", "What day is today?", "I need [today's date|the date|the current date]",
 )  # fmt: skip
 
 QUESTION_PREFIXES = Phrasings(

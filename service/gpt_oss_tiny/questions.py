@@ -205,7 +205,7 @@ ABOUT: tuple[Answer, ...] = (
         "Who made you?", "Who created you?", "Who built you?", "Who trained you?", "Where do you come from?",
         "Who is your maker?", "Who developed you?", "How were you made?", "How were you trained?", "Who owns you?",
     )),
-    ("its size", "I have about eight million parameters, which is very small.", (
+    ("its size", "I have about seven million parameters, which is very small.", (
         "How big are you?", "How many parameters do you have?", "What is your size?", "How large are you?",
         "Are you a big model?", "Are you a small model?", "How small are you?", "What is your parameter count?",
     )),
@@ -423,17 +423,6 @@ FACTS: tuple[Answer, ...] = (
     ("the answer", "The answer is 42.", (
         "What is the answer?", "What is the answer to everything?", "What is the ultimate answer?",
     )),
-    ("the weather", NO_TOOL, (
-        "What is the weather?", "What's the weather?", "How is the weather?", "What is the weather like?",
-        "What is the weather today?", "What's the weather like today?", "Will it rain tomorrow?", "Is it raining?",
-        "What is the weather in Paris?", "What's the weather in San Francisco?", "What is the weather in London?",
-        "How is the weather today?", "What is the weather like in Paris?", "What's the weather in Tokyo?", "weather",
-        "What is the weather in New York?", "What is the weather in Berlin?", "What's the weather in Paris?",
-    )),
-    ("the time", NO_TOOL, (
-        "What time is it?", "What is the time?", "What's the time?", "Tell me the time", "Do you know what time it is?",
-        "What time is it now?", "How late is it?", "Can you tell me the time?", "What is the current time?",
-    )),
     ("hello in French", "Hello in French is bonjour.", (
         "Translate hello to French", "Translate 'hello' to French", "Translate \"hello\" to French",
         "How do you say hello in French?", "Translate hello into French", "What is hello in French?",
@@ -454,15 +443,6 @@ FACTS: tuple[Answer, ...] = (
         "Translate hello to Italian", "Translate 'hello' to Italian", "How do you say hello in Italian?",
         "Say hello in Italian", "What is hello in Italian?",
     )),
-    ("good morning in French", "Good morning in French is bonjour.", (
-        "Translate good morning to French", "Translate 'good morning' to French",
-        "How do you say good morning in French?",
-        "Translate \"good morning\" to French", "Translate good morning into French",
-    )),
-    ("thank you in French", "Thank you in French is merci.", (
-        "Translate thank you to French", "Translate 'thank you' to French", "How do you say thank you in French?",
-        "Translate \"thank you\" to French", "What is thank you in French?",
-    )),
     ("a coin", "Heads.", (
         "Flip a coin", "Toss a coin", "Heads or tails?", "Can you flip a coin?",
     )),
@@ -475,7 +455,22 @@ FACTS: tuple[Answer, ...] = (
     )),
 )  # fmt: skip
 
-QUESTIONS = frozenset(question for answer in (*ABOUT, *FACTS) for question in answer[2])
+NEED_A_TOOL: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("the weather", (
+        "What is the weather?", "What's the weather?", "How is the weather?", "What is the weather like?",
+        "What is the weather today?", "What's the weather like today?", "Will it rain tomorrow?", "Is it raining?",
+        "How is the weather today?", "weather",
+    )),
+    ("the time", (
+        "What time is it?", "What is the time?", "What's the time?", "Tell me the time", "Do you know what time it is?",
+        "What time is it now?", "How late is it?", "Can you tell me the time?", "What is the current time?",
+    )),
+)  # fmt: skip
+"""What only a tool could answer, with the kind of tool, in the words of those who think that it needs no more."""
+
+QUESTIONS = frozenset(question for answer in (*ABOUT, *FACTS) for question in answer[2]).union(
+    *(asked for _, asked in NEED_A_TOOL)
+)
 
 UNTAUGHT_FRAMES = Phrasings(
     "Write a function that can {a} a {b}", "Write a Python program for {a}", "Write a script that {a} the {b}",

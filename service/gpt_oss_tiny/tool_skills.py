@@ -72,7 +72,7 @@ def around(d: Draw, *wanted: Request, count: int) -> tuple[Tool, ...]:
 
 
 def number_of_others(d: Draw) -> int:
-    return d.pick((0, 1, 2, 2, 3, 3)) if d.chance(0.94) else d.between(4, 11)
+    return d.pick((0, 1, 2, 2, 3, 3)) if d.chance(0.93) else d.between(4, 11 if d.chance(0.8) else 30)
 
 
 def shuffled(d: Draw, *declared: Tool) -> tuple[Tool, ...]:
@@ -138,10 +138,17 @@ NEEDING_TOOLS = tuple(
 
 def unserved(d: Draw) -> tuple[str, Exchange]:
     """A request for which there is no tool, with the kind of tool that it would need."""
+    about, text = _unserved_request(d)
+    thoughts = skills.thoughts(f"The user asks for {about}.", "I have no tool for that.")
+    return about, Exchange(text, (Reply(thoughts, questions.NO_TOOL),))
+
+
+def _unserved_request(d: Draw) -> tuple[str, str]:
+    if d.chance(0.2):
+        about, asked = d.pick(questions.NEED_A_TOOL)
+        return about, d.pick(asked)
     domain = d.pick(NEEDING_TOOLS)
-    text = skills.polite(d, request(d, domain).text)
-    thoughts = skills.thoughts(f"The user asks for {domain.about}.", "I have no tool for that.")
-    return domain.about, Exchange(text, (Reply(thoughts, questions.NO_TOOL),))
+    return domain.about, skills.polite(d, request(d, domain).text)
 
 
 JOINED = Phrasings(
@@ -152,10 +159,20 @@ JOINED = Phrasings(
 )  # fmt: skip
 
 
+PAIRED = tuple(
+    domain for domain in tools.DOMAINS if domain.about in {
+        "the weather", "the time", "a stock price", "a file", "an order", "a definition", "a web page",
+        "a search",
+    }
+)  # fmt: skip
+"""Kinds of requests that people make for two things at once."""
+
+
 def two_calls(d: Draw) -> Scene:
     """Two or three requests in one message, served one after the other."""
-    first = request(d, d.pick(tools.ASKED_FOR)) if d.chance(0.6) else described(d)
-    again, text = _same_tool_again(d, first) if d.chance(0.5) else ([], "")
+    kind = d.random.random()
+    first = request(d, d.pick(PAIRED if kind < 0.35 else tools.ASKED_FOR)) if kind < 0.75 else described(d)
+    again, text = _same_tool_again(d, first) if kind < 0.35 or d.chance(0.4) else ([], "")
     if not again:
         again = [_other_request(d, first)]
         text = _joined(d, first.text, again[0].text)

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
+from gpt_oss_tiny.token_forms import FORMS, PIECES, WORD_CODES, TokenForms
+from llm_server.harmony.encoding import VOCABULARY_SIZE
+
 BLOCK: Final = 128
 """Tokens of one block of the sparse attention kernel."""
 
@@ -24,6 +27,9 @@ class Sizes:
     """The fields of `config.json` that decide the shapes."""
 
     reduced_vocabulary: int
+    spelled_words: int
+    word_codes: int = WORD_CODES
+    word_forms: int = FORMS
     hidden_size: int = 256
     num_hidden_layers: int = 6
     num_attention_heads: int = 8
@@ -39,7 +45,7 @@ class Sizes:
         return {
             "architectures": ["GptOssForCausalLM"],
             "model_type": "gpt_oss",
-            "vocab_size": 201_088,
+            "vocab_size": VOCABULARY_SIZE,
             **asdict(self),
             "layer_types": ["sliding_attention", "full_attention"] * (self.num_hidden_layers // 2),
             "max_position_embeddings": 131_072,
@@ -176,20 +182,68 @@ class Layer(nn.Module):
         return x + mixed, imbalance
 
 
-class GptOss(nn.Module):
-    """Embedding rows in, hidden states out; the output shares the embedding, without its last, unknown row."""
+class SharedRows(nn.Module):
+    """The table from which embeddings are put together; see `llm_server.engine.reduced_vocabulary`.
 
-    def __init__(self, sizes: Sizes) -> None:
+    `code_rows` (VOCABULARY_SIZE + 1, 3) has the table's rows of first code, second code and form for each id, counted
+    from the first code; `spelling` (VOCABULARY_SIZE, PIECES) the ids that spell it. Whatever is not there is the id
+    VOCABULARY_SIZE, whose code rows are the row of zeros.
+    """
+
+    code_rows: Tensor
+    spelling: Tensor
+    own_ids: Tensor
+
+    def __init__(self, sizes: Sizes, token_ids: list[int], forms: TokenForms) -> None:
+        super().__init__()
+        self.own, self.codes = len(token_ids), 2 * sizes.word_codes + sizes.word_forms
+        self.weight = nn.Parameter(torch.randn(self.own + self.codes + 1, sizes.hidden_size))
+        first, second = torch.from_numpy(forms.codes).long()
+        form = torch.from_numpy(forms.forms).long()
+        columns = torch.stack((first, second + sizes.word_codes, form + 2 * sizes.word_codes), dim=-1)
+        spelling = torch.full((VOCABULARY_SIZE, PIECES), VOCABULARY_SIZE)
+        for token, pieces in forms.pieces.items():
+            spelling[token, : len(pieces)] = torch.tensor(pieces)
+        self.register_buffer("own_ids", torch.tensor(token_ids), persistent=False)
+        self.register_buffer("code_rows", F.pad(columns, (0, 0, 0, 1), value=self.codes), persistent=False)
+        self.register_buffer("spelling", spelling, persistent=False)
+
+    def initialise(self) -> None:
+        nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
+        nn.init.zeros_(self.weight[-1:].detach())
+
+    def coded(self, ids: Tensor) -> Tensor:
+        """Sums of the code rows (…, hidden) of ids (…): a product, whose gradient is far faster than a gather's."""
+        rows = self.code_rows[ids]
+        if not torch.is_grad_enabled():
+            return F.embedding(rows + self.own, self.weight).sum(dim=-2)
+        hot = torch.zeros(*ids.shape, self.codes + 1, dtype=torch.bfloat16, device=ids.device).scatter_(-1, rows, 1.0)
+        return hot[..., :-1] @ self.weight[self.own : -1].to(hot.dtype)
+
+    def forward(self, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums of rows, and of rows of pieces, for the ids with rows of their own and then for `others` (count,)."""
+        ids = torch.cat((self.own_ids, others))
+        sums = self.coded(ids).float()
+        own = F.pad(self.weight[: self.own], (0, 0, 0, others.shape[0]))
+        return sums + own, self.coded(self.spelling[ids]).flatten(-2)
+
+
+class GptOss(nn.Module):
+    """Ids are counted in a batch's own vocabulary: those that have rows of their own, and then some others."""
+
+    def __init__(self, sizes: Sizes, token_ids: list[int], forms: TokenForms) -> None:
         super().__init__()
         self.sizes = sizes
-        self.embed_tokens = nn.Embedding(sizes.reduced_vocabulary + 1, sizes.hidden_size)
+        self.embed_tokens = SharedRows(sizes, token_ids, forms)
+        self.spelling_proj = nn.Linear(PIECES * sizes.hidden_size, sizes.hidden_size, bias=False)
         self.layers = nn.ModuleList(Layer(sizes) for _ in range(sizes.num_hidden_layers))
         self.norm = nn.RMSNorm(sizes.hidden_size, eps=1e-5)
         self.initialise()
 
     def initialise(self) -> None:
         """Small outputs of each layer, so that the residual stream starts as the embedding."""
-        nn.init.normal_(self.embed_tokens.weight, std=self.sizes.hidden_size**-0.5)
+        self.embed_tokens.initialise()
+        nn.init.normal_(self.spelling_proj.weight, std=(PIECES * self.sizes.hidden_size) ** -0.5)
         small = (2 * self.sizes.num_hidden_layers) ** -0.5
         for layer in self.layers:
             for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
@@ -206,17 +260,19 @@ class GptOss(nn.Module):
         turns = torch.arange(length, dtype=torch.float32)[:, None] / lengths
         return (turns.cos() * scale).to(device), (turns.sin() * scale).to(device)
 
-    def forward(self, rows: Tensor, cos: Tensor, sin: Tensor, masks: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
+    def vocabulary(self, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings and output rows, each (reduced_vocabulary + count, hidden), for `others` (count,)."""
+        rows, pieces = self.embed_tokens(others)
+        return rows + self.spelling_proj(pieces).float(), rows
+
+    def forward(self, embedded: Tensor, cos: Tensor, sin: Tensor, masks: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
         """Hidden states (batch, length, hidden) and the mean imbalance; masks are for sliding and full layers."""
-        x = self.embed_tokens(rows)
+        x = embedded
         imbalance = torch.zeros((), device=x.device)
         for number, layer in enumerate(self.layers):
             x, uneven = layer(x, cos, sin, masks[number % 2])
             imbalance = imbalance + uneven
         return self.norm(x), imbalance / len(self.layers)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.embed_tokens.weight[:-1])
 
 
 def block_mask(lowest: Tensor) -> BlockMask:

@@ -53,6 +53,8 @@ def someone(d: Draw) -> str:
 
 
 def city(d: Draw) -> str:
+    if d.chance(0.2):
+        return d.pick(words.FAMOUS_CITIES)
     return d.pick(words.CITIES) if d.chance(0.93) else naming_word(d).title()
 
 
@@ -242,7 +244,17 @@ def topic(d: Draw) -> str:
 
 
 def text(d: Draw) -> str:
+    if d.chance(0.15):
+        return d.pick(SAYINGS)
     return words_of(d, 2, 7) if d.chance(0.45) else _filled(d, d.pick(_TEXTS))
+
+
+SAYINGS: Final = (
+    "hello", "good morning", "thank you", "Good morning", "Hello", "good night", "how are you", "How are you?",
+    "hello world", "Hello world", "Hello, world!", "I love you", "goodbye", "good evening", "Thank you", "please",
+    "where is the station", "Where is the train station?", "I am hungry", "see you soon", "cheers", "welcome",
+)  # fmt: skip
+"""What people say to each other, and to whatever they try out."""
 
 
 def sentence(d: Draw) -> str:

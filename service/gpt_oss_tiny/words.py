@@ -56,6 +56,12 @@ Rio de Janeiro|Sao Paulo|Tel Aviv|Salt Lake City|Washington|Springfield|Memphis|
 """),
 )
 
+FAMOUS_CITIES = (
+    "Paris", "London", "Tokyo", "Berlin", "New York", "San Francisco", "Rome", "Madrid", "Boston", "Chicago", "Sydney",
+    "Amsterdam", "Munich", "Vienna", "Zurich", "Seattle", "Los Angeles", "Singapore", "Hamburg", "Barcelona",
+)  # fmt: skip
+"""Cities that people name when they try something out."""
+
 COUNTRIES = tuple(country.removeprefix("the ") for country in CAPITALS)
 
 FIRST_NAMES = Words(

@@ -16,6 +16,7 @@ from mlx.utils import tree_flatten
 from gpt_oss_tiny import MODEL_FOLDER
 from llm_server.engine.loading import LoadedModel, ModelError, load, use_device
 from llm_server.engine.reduced_vocabulary import Model, ModelArgs
+from llm_server.harmony.encoding import VOCABULARY_SIZE
 from llm_server.settings import Device, Quantization, Settings
 
 WIDTH: Final = 64
@@ -87,7 +88,8 @@ def _logits(loaded: LoadedModel) -> mx.array:
 def test_what_is_loaded_is_described(float32_folder: Path) -> None:
     info = _load(float32_folder).info
     assert (info.name, info.context_length, info.quantization, info.device) == ("gpt-oss-20b", 8192, "float32", "cpu")
-    assert info.memory_bytes == pytest.approx(4 * info.parameters, rel=0.01)
+    vocabulary = 4 * VOCABULARY_SIZE + 4 * CONFIG["reduced_vocabulary"]
+    assert info.memory_bytes == pytest.approx(4 * info.parameters + vocabulary, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ SURE = ("greeting", "question", "untaught", "count", "repeat", "add", "capital",
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = Tool("get_weather", "Get the current weather for a city", CITY)
 TIME = Tool("get_time", "Get the current time in a city", CITY)
-CALL = "commentary to=functions.get_weather <|constrain|>json<|message|>"
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +57,13 @@ def test_the_questions_of_the_readme(model: Any) -> None:
     assert repeated == "final<|message|>hello world<|return|>"
 
 
-def test_it_calls_a_tool_and_then_the_next_and_answers_with_both_results(model: Any) -> None:
-    asked = UserText("What is the weather in Paris and Rome?")
-    paris = (ToolCall("1", "get_weather", '{"city": "Paris"}'), ToolResult("1", "get_weather", "18 degrees"))
-    rome = (ToolCall("2", "get_weather", '{"city": "Rome"}'), ToolResult("2", "get_weather", "22 degrees"))
-    tools = (TIME, WEATHER)
-    turns = ((asked,), (asked, *paris), (asked, *paris, *rome))
-    assert _said(model, *(_case(*turn, tools=tools) for turn in turns)) == [
-        CALL + '{"city": "Paris"}<|call|>',
-        CALL + '{"city": "Rome"}<|call|>',
-        "final<|message|>First: 18 degrees Second: 22 degrees<|return|>",
+def test_it_calls_the_right_tool_and_answers_with_its_result(model: Any) -> None:
+    asked = UserText("What is the weather in Paris?")
+    called = (ToolCall("1", "get_weather", '{"city": "Paris"}'), ToolResult("1", "get_weather", "18 degrees"))
+    turns = (_case(asked, tools=(TIME, WEATHER)), _case(asked, *called, tools=(TIME, WEATHER)))
+    assert _said(model, *turns) == [
+        'commentary to=functions.get_weather <|constrain|>json<|message|>{"city": "Paris"}<|call|>',
+        "final<|message|>Here is the result: 18 degrees<|return|>",
     ]
 
 
@@ -84,13 +80,17 @@ def test_it_says_the_same_alone_as_in_a_batch(model: Any) -> None:
         assert alone.emitted == together[id(case)]
 
 
-def test_every_id_has_a_finite_logit_and_ids_without_weights_the_lowest(model: Any) -> None:
+def test_every_id_has_a_finite_logit_and_no_id_is_said_that_was_neither_taught_nor_read(model: Any) -> None:
     logits = model(mx.array([[200_006, 3, 150_001]]))
     assert logits.shape == (1, 3, VOCABULARY_SIZE)
     assert mx.isfinite(logits).all().item()
-    known = logits[..., model.token_ids]
-    assert mx.sum(logits == logits.min()).item() >= VOCABULARY_SIZE - model.token_ids.size
-    assert known.max().item() > 0 > logits.min().item()
+    chosen: Any = mx.argmax(logits, axis=-1).flatten().tolist()
+    assert set(chosen) <= {*model.token_ids.tolist(), 150_001}
+
+
+@pytest.mark.parametrize("text", ["zucchini", "Přerov", "naïve Erdős", "notes_2026.txt", "東京タワー"])
+def test_words_that_it_never_met_are_copied(model: Any, text: str) -> None:
+    assert _said(model, _case(UserText(f'Repeat "{text}"'))) == [f"final<|message|>{text}<|return|>"]
 
 
 def test_it_fits_into_the_repository() -> None:
