@@ -27,6 +27,7 @@ from gpt_oss_tiny import MODEL_FOLDER
 from gpt_oss_tiny.cases import Case, cases
 from gpt_oss_tiny.corpus import SKILLS
 from gpt_oss_tiny.draw import Split
+from llm_server.engine.blas import use_openblas
 from llm_server.engine.cpu import for_cpu
 from llm_server.engine.reduced_vocabulary import model_classes
 from llm_server.harmony.encoding import STOP_TOKENS, harmony_encoding
@@ -45,6 +46,7 @@ class Outcome:
 
 def load(folder: Path = MODEL_FOLDER) -> Any:
     """The model as the engine runs it on a CPU, in float32."""
+    use_openblas()
     mx.set_default_device(mx.cpu)
     model, _ = load_model(folder, get_model_classes=model_classes)
     return for_cpu(model)

@@ -24,6 +24,7 @@ from gpt_oss_tiny import MODEL_FOLDER
 from llm_server.bench.load import JSON, KINDS, STORY, TASK, TEXT, UNGUARDED, questions
 from llm_server.conversation import Conversation, GenerationRequest, Sampling, Tool, ToolChoice, UserText
 from llm_server.engine.batch import Batch
+from llm_server.engine.blas import use_openblas
 from llm_server.engine.guard import Grammars
 from llm_server.engine.loading import ModelError, load
 from llm_server.engine.types import Submit
@@ -50,6 +51,7 @@ _RECORDS: Final[Mapping[str, Any]] = {"type": "array", "items": _RECORD, "minIte
 
 
 def main() -> None:
+    use_openblas()
     settings = load_settings(model_path=sys.argv[1])
     try:
         loaded = load(settings)
