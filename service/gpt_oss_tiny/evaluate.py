@@ -19,6 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from llm_server.engine.blas import use_openblas
+
+use_openblas()  # before MLX is imported
+
+# ruff: noqa: E402
 import mlx.core as mx
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.utils import load_model
@@ -27,7 +32,6 @@ from gpt_oss_tiny import MODEL_FOLDER
 from gpt_oss_tiny.cases import Case, cases
 from gpt_oss_tiny.corpus import SKILLS
 from gpt_oss_tiny.draw import Split
-from llm_server.engine.blas import use_openblas
 from llm_server.engine.cpu import for_cpu
 from llm_server.engine.reduced_vocabulary import model_classes
 from llm_server.harmony.encoding import STOP_TOKENS, harmony_encoding
@@ -46,7 +50,6 @@ class Outcome:
 
 def load(folder: Path = MODEL_FOLDER) -> Any:
     """The model as the engine runs it on a CPU, in float32."""
-    use_openblas()
     mx.set_default_device(mx.cpu)
     model, _ = load_model(folder, get_model_classes=model_classes)
     return for_cpu(model)

@@ -18,13 +18,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from llm_server.engine.blas import use_openblas
+
+use_openblas()  # before MLX is imported
+
+# ruff: noqa: E402
 import mlx.core as mx
 
 from gpt_oss_tiny import MODEL_FOLDER
 from llm_server.bench.load import JSON, KINDS, STORY, TASK, TEXT, UNGUARDED, questions
 from llm_server.conversation import Conversation, GenerationRequest, Sampling, Tool, ToolChoice, UserText
 from llm_server.engine.batch import Batch
-from llm_server.engine.blas import use_openblas
 from llm_server.engine.guard import Grammars
 from llm_server.engine.loading import ModelError, load
 from llm_server.engine.types import Submit
@@ -51,7 +55,6 @@ _RECORDS: Final[Mapping[str, Any]] = {"type": "array", "items": _RECORD, "minIte
 
 
 def main() -> None:
-    use_openblas()
     settings = load_settings(model_path=sys.argv[1])
     try:
         loaded = load(settings)

@@ -3,7 +3,7 @@
 MLX calls `cblas_sgemm` by name, and the dynamic linker asks libraries that were opened for everyone first. OpenBLAS as
 PyPI has it (`scipy-openblas32`) prefixes its names, so a second, tiny library that consists of one symbol, the
 unprefixed name at the address of the prefixed function, is written in memory and opened for everyone. Knows nothing of
-models; imports no MLX, and must be called before MLX multiplies for the first time.
+models; imports no MLX, and must be called before MLX is imported.
 """
 
 from __future__ import annotations
