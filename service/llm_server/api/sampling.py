@@ -9,8 +9,9 @@ import re
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from llm_server.api.wire import Wire
 from llm_server.conversation import GenerationRequest, Sampling
 
 MAX_BIASES: Final = 1024
@@ -49,9 +50,7 @@ def _strings(stop: Any) -> Any:
     return [stop] if isinstance(stop, str) else stop
 
 
-class SamplingFields(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
+class SamplingFields(Wire):
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     top_k: Annotated[int | None, Field(ge=-1, le=1_000_000)] = None

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from llm_server.api.sampling import SamplingFields
+from llm_server.api.wire import Wire
 
 MAX_CHOICES: Final = 128
 """Choices of all prompts together, those that `best_of` discards included."""
@@ -28,9 +29,7 @@ def _prompts(prompt: Any) -> Any:
 Prompt: TypeAlias = str | Annotated[list[int], Field(min_length=1)]
 
 
-class StreamOptions(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
+class StreamOptions(Wire):
     include_usage: bool | None = None
 
 

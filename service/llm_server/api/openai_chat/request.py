@@ -14,12 +14,12 @@ from llm_server.api.openai_chat.schema import (
     Message,
     Part,
     ResponseFormat,
-    is_name,
 )
 from llm_server.api.reasoning import reasoning_effort
 from llm_server.api.sampling import nth_choice, sampling
 from llm_server.api.structured import response_format
 from llm_server.api.verbosity import VERBOSITY
+from llm_server.api.wire import is_name
 from llm_server.conversation import (
     AssistantText,
     Conversation,

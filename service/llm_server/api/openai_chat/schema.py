@@ -6,40 +6,21 @@ allows a string or a structure, the string becomes that structure first, so that
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from llm_server.api.sampling import SamplingFields
 from llm_server.api.verbosity import Verbosity
+from llm_server.api.wire import MODE_OR_TOOL, Effort, Name, Wire
 
 MAX_MESSAGES: Final = 4096
 MAX_TOOLS: Final = 256
 MAX_CHOICES: Final = 128
 
-_NAME: Final = re.compile(r"\S{1,128}")
-
-Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-
-
-def is_name(name: str) -> bool:
-    """Whether a tool may be called so. Real clients send dots and slashes; a special token in it would be an attack."""
-    return bool(_NAME.fullmatch(name)) and name.isprintable() and "<|" not in name
-
-
-def _name(name: str) -> str:
-    if not is_name(name):
-        raise ValueError("Name should be 1 to 128 printable characters without spaces and without '<|'")
-    return name
-
 
 def _parts(content: Any) -> Any:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
-
-
-def _tool_choice(choice: Any) -> Any:
-    return {"type": choice} if isinstance(choice, str) else choice
 
 
 def _function_choice(choice: Any) -> Any:
@@ -50,13 +31,6 @@ def _function_choice(choice: Any) -> Any:
         case {"name": name}:
             return {"type": "function", "function": {"name": name}}
     return choice
-
-
-Name: TypeAlias = Annotated[str, AfterValidator(_name)]
-
-
-class Wire(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
 class Part(Wire):
@@ -198,7 +172,7 @@ class ToolChoice(NamedTool):
 class JSONSchema(Wire):
     name: Name = "response"
     description: str | None = None
-    schema_: Annotated[dict[str, Any], Field(alias="schema")] = {}
+    schema_: Annotated[dict[str, Any], Field(alias="schema", default_factory=dict)]
 
 
 class ResponseFormat(Wire):
@@ -226,7 +200,7 @@ class ChatRequest(SamplingFields):
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
 
     tools: Annotated[list[Tool] | None, Field(max_length=MAX_TOOLS)] = None
-    tool_choice: Annotated[ToolChoice | None, BeforeValidator(_tool_choice)] = None
+    tool_choice: Annotated[ToolChoice | None, MODE_OR_TOOL] = None
     functions: Annotated[list[Function] | None, Field(max_length=MAX_TOOLS)] = None
     function_call: Annotated[ToolChoice | None, BeforeValidator(_function_choice)] = None
     parallel_tool_calls: bool | None = None

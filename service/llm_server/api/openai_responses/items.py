@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from llm_server.api.body import validate
 from llm_server.api.http import JSON
-from llm_server.api.openai_responses.schema import MAX_TOOLS, Identity, Name, Tool
-
-
-class Wire(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+from llm_server.api.openai_responses.schema import MAX_TOOLS, Identity, Tool
+from llm_server.api.wire import Name, Wire
 
 
 class Part(Wire):
@@ -50,7 +47,7 @@ Opaque: TypeAlias = Annotated[str, BeforeValidator(_text_or_nothing)]
 
 class Message(Wire):
     role: Literal["system", "developer", "user", "assistant"]
-    content: Content = []
+    content: Content = Field(default_factory=list)
     phase: Opaque = ""
 
 
@@ -78,7 +75,7 @@ class CallOutput(Wire):
     """
 
     call_id: Identity | None = None
-    output: Content = []
+    output: Content = Field(default_factory=list)
     name: Name | None = None
     namespace: Name | None = None
 

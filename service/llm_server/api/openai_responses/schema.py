@@ -9,41 +9,22 @@ send.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from llm_server.api.sampling import SamplingFields
 from llm_server.api.verbosity import Verbosity
+from llm_server.api.wire import MODE_OR_TOOL, Effort, Name, Wire, is_name
 
 MAX_ITEMS: Final = 8192
 MAX_TOOLS: Final = 512
 MAX_METADATA: Final = 16
 LONGEST_ID: Final = 256
 
-_NAME: Final = re.compile(r"\S{1,128}")
-
-Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-
-
-def is_name(name: str) -> bool:
-    """Whether a tool may be called so. Real clients send dots and slashes; a special token in it would be an attack."""
-    return bool(_NAME.fullmatch(name)) and name.isprintable() and "<|" not in name
-
-
-def _name(name: str) -> str:
-    if not is_name(name):
-        raise ValueError("Name should be 1 to 128 printable characters without spaces and without '<|'")
-    return name
-
 
 def _message(text: Any) -> Any:
     return [{"type": "message", "role": "user", "content": text}] if isinstance(text, str) else text
-
-
-def _choice(choice: Any) -> Any:
-    return {"type": choice} if isinstance(choice, str) else choice
 
 
 def _metadata(metadata: dict[str, Any] | None) -> dict[str, str] | None:
@@ -56,16 +37,11 @@ def _metadata(metadata: dict[str, Any] | None) -> dict[str, str] | None:
     return metadata
 
 
-Name: TypeAlias = Annotated[str, AfterValidator(_name)]
 Identity: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 Input: TypeAlias = Annotated[
     Annotated[list[dict[str, Any]], Field(max_length=MAX_ITEMS)] | None, BeforeValidator(_message)
 ]
 """A string is one message of the user's. Items stay as they are; they are read together with those that are kept."""
-
-
-class Wire(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
 class CustomFormat(Wire):
@@ -161,7 +137,7 @@ class PromptRequest(Wire):
     conversation: Any = None
     prompt: Any = None
     tools: Annotated[list[Tool] | None, Field(max_length=MAX_TOOLS)] = None
-    tool_choice: Annotated[ToolChoice | None, BeforeValidator(_choice)] = None
+    tool_choice: Annotated[ToolChoice | None, MODE_OR_TOOL] = None
     parallel_tool_calls: bool | None = None
     reasoning: ReasoningConfig | None = None
     text: TextConfig | None = None

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from llm_server.api.wire import Wire
 
 MAX_TOKENS: Final = 4_000_000
-
-
-class Wire(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
 class TokenizeRequest(Wire):
