@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
-from llm_server.engine.guard import Grammars, Guard, Masks
+from llm_server.engine.guard import Grammars, Guard
+from llm_server.engine.masks import Masks
 from llm_server.harmony.trial_process import fault
 from llm_server.harmony.trials import Trials
 
@@ -84,7 +85,7 @@ def test_a_grammar_that_is_slow_to_compile_is_refused_and_holds_up_no_other() ->
 
 
 @pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16, mx.float16])
-@pytest.mark.parametrize("apply", [Masks.added, Masks.selected])
+@pytest.mark.parametrize("apply", [Masks.struck, Masks.selected])
 def test_a_mask_forbids_what_its_bits_do_not_allow(apply: Apply, dtype: mx.Dtype) -> None:
     rows: list[Any] = [*np.random.default_rng(1).integers(0, 2**32, (2, 10), dtype=np.uint32), None]
     logits = mx.random.normal((3, 313), key=mx.random.key(1)).astype(dtype)

@@ -21,12 +21,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, cast
 
 import mlx.core as mx
-import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 
+from llm_server.engine.masks import Bits, Masks, is_single
 from llm_server.harmony.limits import parser_limits
 
 COMPILE_SECONDS: Final = 5.0
@@ -38,83 +38,8 @@ _COMPILERS: Final = 4
 """Threads. One that compiles for ever can not be stopped; when all do, no grammar is compiled that is not known."""
 
 _GRAMMARS: Final = 64
-_MASKS: Final = 64
-"""Most masks come again and again: free text has one, and so has each place of a header."""
 
 _log = logging.getLogger(__name__)
-
-
-def _by_byte(minus_infinity: np.unsignedinteger[Any]) -> np.ndarray[Any, Any]:
-    """(256, 8): the eight numbers, as bits, that each byte of a bit mask stands for."""
-    allowed = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
-    return np.where(allowed, minus_infinity.dtype.type(0), minus_infinity)
-
-
-_TABLES: Final = {
-    mx.float32: _by_byte(np.uint32(0xFF80_0000)),
-    mx.bfloat16: _by_byte(np.uint16(0xFF80)),
-    mx.float16: _by_byte(np.uint16(0xFC00)),
-}
-"""Looking whole bytes up takes a tenth of the time that unpacking and selecting takes."""
-
-
-Bits: TypeAlias = "np.ndarray[Any, np.dtype[np.uint32]]"
-"""A mask (words,): the lowest bit of the first word is the first token's, and set where it is allowed."""
-
-_WORD: Final = 32
-
-
-class Masks:
-    """Applies masks to logits of this vocabulary. `forced` counts those that left a single token."""
-
-    def __init__(self, vocabulary: int) -> None:
-        self.forced = 0
-        self._vocabulary = vocabulary
-        self._places = mx.array(np.arange(_WORD, dtype=np.uint32))
-        self._everything = np.full(-(-vocabulary // _WORD), 0xFFFF_FFFF, np.uint32)
-        self._arrays: OrderedDict[tuple[bytes, mx.Dtype], mx.array] = OrderedDict()
-        self._latest: tuple[bytes, mx.Dtype] = (b"", mx.float32)
-        self._latest_array = mx.zeros(vocabulary)
-
-    def empty(self) -> Bits:
-        return np.zeros_like(self._everything)
-
-    def selected(self, logits: mx.array, rows: list[Bits | None]) -> mx.array:
-        """Logits (rows, vocabulary) or minus infinity; quick on an accelerator, whatever the masks are."""
-        packed = mx.array(np.stack([self._everything if bits is None else bits for bits in rows]))
-        allowed = ((packed[..., None] >> self._places) & 1).flatten(-2)[:, : self._vocabulary]
-        return mx.where(allowed.astype(mx.bool_), logits, mx.array(-mx.inf, logits.dtype))
-
-    def added(self, logits: mx.array, rows: list[Bits | None]) -> mx.array:
-        """The same, thirty times as quick on a CPU where masks come again and again."""
-        masks = [None if bits is None else self._array(bits.tobytes(), logits.dtype) for bits in rows]
-        if all(mask is masks[0] for mask in masks):
-            return logits if masks[0] is None else logits + masks[0]
-        nothing = mx.zeros(logits.shape[-1], dtype=logits.dtype)
-        return logits + mx.stack([nothing if mask is None else mask for mask in masks])
-
-    def _array(self, bits: bytes, dtype: mx.Dtype) -> mx.array:
-        """What a mask adds to logits, 0 or minus infinity (vocabulary,); the most recently used arrays are kept.
-
-        Most often it is the latest one again, and comparing takes a tenth of the time that hashing takes.
-        """
-        if (bits, dtype) != self._latest:
-            self._latest = (bits, dtype)
-            known = self._arrays.get(self._latest)
-            self._latest_array = self._made(bits, dtype) if known is None else known
-            self._arrays.move_to_end(self._latest)
-        return self._latest_array
-
-    def _made(self, bits: bytes, dtype: mx.Dtype) -> mx.array:
-        numbers = _TABLES[dtype].take(np.frombuffer(bits, np.uint8), axis=0).reshape(-1)
-        made = self._arrays[bits, dtype] = mx.array(numbers[: self._vocabulary]).view(dtype)
-        if len(self._arrays) > _MASKS:
-            self._arrays.popitem(last=False)
-        return made
-
-
-def _is_single(bits: Bits) -> bool:
-    return int(np.count_nonzero(bits)) == 1 and int(bits.max()).bit_count() == 1
 
 
 class Guard:
@@ -144,7 +69,7 @@ class Guard:
         if self._seconds > LONGEST_DELAY + LONGEST_MEAN_DELAY * self._tokens:
             self._give_up("too slow")
         if bits is not None:
-            self.masks.forced += _is_single(bits)
+            self.masks.forced += is_single(bits)
         return bits
 
     def _computed(self, last: int) -> Bits | None:
@@ -252,4 +177,4 @@ def masked(logits: mx.array, inputs: mx.array, guards: list[Guard | None]) -> mx
     mx.async_eval(logits)
     latest = cast(list[int], inputs.tolist())
     rows = [guard.allowed(token) if guard else None for guard, token in zip(guards, latest, strict=True)]
-    return masks.added(logits, rows) if mx.default_device() == mx.cpu else masks.selected(logits, rows)
+    return masks.struck(logits, rows) if mx.default_device() == mx.cpu else masks.selected(logits, rows)

@@ -17,7 +17,8 @@ from llguidance import LLTokenizer, TokenizerWrapper
 from fakes import message, next_message, text_tokens
 from llm_server.conversation import Conversation, GenerationRequest, Sampling, Tool, ToolChoice, UserText
 from llm_server.engine.batch import Batch
-from llm_server.engine.guard import Bits, Grammars, Guard, masked
+from llm_server.engine.guard import Grammars, Guard, masked
+from llm_server.engine.masks import Bits
 from llm_server.engine.types import Submit
 from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN, START, VOCABULARY_SIZE
 from llm_server.harmony.grammar import HEADERS, turn_grammar
