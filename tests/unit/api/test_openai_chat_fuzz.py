@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arbitrary_json import values
 from llm_server.api.body import validate
 from llm_server.api.openai_chat.request import to_generations
 from llm_server.api.openai_chat.schema import ChatRequest
@@ -24,12 +25,7 @@ KEYS = st.sampled_from(
         *("effort", "include_usage", "mode", "tools", "allowed_tools", "1", "refusal", "anyOf", "required"),
     ]
 )
-NUMBERS = st.integers(-(2**64), 2**64) | st.floats(allow_nan=False)
-VALUES = st.recursive(
-    st.none() | st.booleans() | NUMBERS | WORDS | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
-    max_leaves=12,
-)
+VALUES = values(WORDS, KEYS)
 CALLS = st.fixed_dictionaries({"id": WORDS, "function": st.fixed_dictionaries({"name": WORDS, "arguments": WORDS})})
 MESSAGES = st.fixed_dictionaries(
     {"role": WORDS},

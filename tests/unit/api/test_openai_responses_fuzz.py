@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arbitrary_json import values
 from llm_server.api.body import validate
 from llm_server.api.openai_responses.items import read_items
 from llm_server.api.openai_responses.kept import kept_items
@@ -39,12 +40,7 @@ KEYS = st.sampled_from(
         *("syntax", "definition", "schema", "effort", "verbosity", "mode", "refusal", "stdout", "stderr", "outcome"),
     ]
 )
-NUMBERS = st.integers(-(2**64), 2**64) | st.floats(allow_nan=False)
-VALUES = st.recursive(
-    st.none() | st.booleans() | NUMBERS | WORDS | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
-    max_leaves=12,
-)
+VALUES = values(WORDS, KEYS)
 PARTS = st.lists(st.fixed_dictionaries({"type": TYPES}, optional={"text": WORDS, "refusal": WORDS}), max_size=3)
 ITEMS = st.fixed_dictionaries(
     {},
