@@ -177,4 +177,6 @@ def masked(logits: mx.array, inputs: mx.array, guards: list[Guard | None]) -> mx
     mx.async_eval(logits)
     latest = cast(list[int], inputs.tolist())
     rows = [guard.allowed(token) if guard else None for guard, token in zip(guards, latest, strict=True)]
+    if all(bits is None for bits in rows):
+        return logits
     return masks.struck(logits, rows) if mx.default_device() == mx.cpu else masks.selected(logits, rows)

@@ -261,6 +261,13 @@ def test_a_batch_without_guards_is_left_alone() -> None:
     assert masked(logits, mx.array([0, 0]), [None, None]) is logits
 
 
+def test_a_batch_whose_grammars_are_over_is_left_alone() -> None:
+    guard = bytes_grammars().guard(lark('"a"'))
+    follow(guard, [*b"a", 256])
+    logits = mx.zeros((2, BYTES))
+    assert masked(logits, mx.array([256, 0]), [guard, None]) is logits
+
+
 def batch() -> Batch:
     return Batch(
         RandomModel(vocabulary=BYTES).model, max_concurrency=4, prefill_step_size=16, grammars=bytes_grammars()
