@@ -20,7 +20,7 @@ PHRASINGS_HELD_OUT = 6
 FEWEST_PHRASINGS = 7
 ALWAYS_TAUGHT = 3
 USUAL = 0.1
-"""How much more often than the others the first ways of saying a thing are drawn."""
+"""How often one of the first ways of saying a thing is drawn, besides its chance among all of them."""
 
 WORDS_HELD_OUT = 20
 SCENES_HELD_OUT = 20
