@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from gpt_oss_tiny.corpus import scenes
 from gpt_oss_tiny.draw import Split
-from gpt_oss_tiny.scene import emission, prompt
+from gpt_oss_tiny.scene import conversation, emission, prompt
+from llm_server.conversation import GenerationRequest
 from llm_server.harmony.encoding import END, is_special, token_bytes
 
 SEED = 77
@@ -17,10 +18,11 @@ SEED = 77
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A prompt that ends in `<|start|>assistant`, and what should follow up to and with the stop token."""
+    """A request, its prompt, which ends in `<|start|>assistant`, and what should follow up to the stop token."""
 
     skill: str
     split: Split
+    request: GenerationRequest
     prompt: list[int]
     expected: list[int]
 
@@ -45,7 +47,8 @@ def cases(skill: str, split: Split, count: int) -> list[Case]:
         after_a_tool = reply > 0 and scene.last.replies[reply].call is None and skill != "two calls"
         name = "tool result" if after_a_tool else skill
         expected = emission(scene.last.replies[reply], scene.effort)
-        found.append(Case(name, split, prompt(scene, reply, kept), expected))
+        request = GenerationRequest(conversation(scene, reply), answer_schema=scene.answer_schema)
+        found.append(Case(name, split, request, prompt(scene, reply, kept), expected))
     return found
 
 

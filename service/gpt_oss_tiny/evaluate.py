@@ -1,7 +1,8 @@
 """How well the model does what it was taught, on prompts it never saw: `python -m gpt_oss_tiny.evaluate`.
 
-Every reply is generated freely and greedily, on a CPU, several at a time, and is right or wrong as a whole: the texts,
-the tool's name, the arguments, the end of the turn. What the model thinks is counted in a column of its own.
+Every reply is generated greedily, on a CPU, several at a time, by the engine's own batch with the guard, as the server
+does it; or freely, without the guard. It is right or wrong as a whole: the texts, the tool's name, the arguments, the
+end of the turn. What the model thinks is counted in a column of its own.
 """
 
 # mypy: allow-untyped-calls
@@ -13,8 +14,8 @@ import argparse
 import json
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,19 +26,25 @@ use_openblas()  # before MLX is imported
 
 # ruff: noqa: E402
 import mlx.core as mx
-from mlx_lm.generate import BatchGenerator
 from mlx_lm.utils import load_model
 
 from gpt_oss_tiny import MODEL_FOLDER
 from gpt_oss_tiny.cases import Case, cases
 from gpt_oss_tiny.corpus import SKILLS
 from gpt_oss_tiny.draw import Split
+from llm_server.conversation import Sampling
+from llm_server.engine.batch import Batch
 from llm_server.engine.cpu import for_cpu
+from llm_server.engine.guard import Grammars
 from llm_server.engine.reduced_vocabulary import model_classes
-from llm_server.harmony.encoding import STOP_TOKENS, harmony_encoding
+from llm_server.engine.types import Submit
+from llm_server.harmony.encoding import STOP_TOKENS, VOCABULARY_SIZE, harmony_encoding
+from llm_server.harmony.grammar import turn_grammar
+from llm_server.harmony.guard import guard_tokenizer
 
 SPLITS: Final[tuple[Split, ...]] = ("new values", "new phrasings")
 BATCH: Final = 16
+PREFILL_STEP_SIZE: Final = 512
 SPARE_TOKENS: Final = 24
 """How much longer than the right reply a wrong one may grow before it is cut off."""
 
@@ -55,25 +62,25 @@ def load(folder: Path = MODEL_FOLDER) -> Any:
     return for_cpu(model)
 
 
-def replies(model: Any, wanted: Sequence[Case]) -> Iterator[Outcome]:
+def replies(model: Any, wanted: Iterable[Case], *, guarded: bool = True) -> Iterator[Outcome]:
     """The model's own reply to each case, in the order in which they end."""
-    generator = BatchGenerator(
-        model,
-        stop_tokens=[[token] for token in STOP_TOKENS],
-        completion_batch_size=BATCH,
-        prefill_batch_size=4,
-        stream=mx.default_stream(mx.cpu),
-    )
-    limits = [len(case.expected) + SPARE_TOKENS for case in wanted]
-    numbers = generator.insert([case.prompt for case in wanted], max_tokens=limits)
-    waiting = dict(zip(numbers, wanted, strict=True))
-    emitted: dict[int, list[int]] = defaultdict(list)
-    while waiting:
-        for response in generator.next_generated():
-            emitted[response.uid].append(response.token)
-            if response.finish_reason:
-                yield Outcome(waiting.pop(response.uid), emitted.pop(response.uid))
-    generator.close()
+    grammars = Grammars(guard_tokenizer, VOCABULARY_SIZE) if guarded else None
+    batch = Batch(model, max_concurrency=BATCH, prefill_step_size=PREFILL_STEP_SIZE, grammars=grammars)
+    waiting = deque(wanted)
+    running: dict[int, Outcome] = {}
+    while waiting or running:
+        while waiting and len(running) < BATCH:
+            case = waiting.popleft()
+            running[batch.insert(_submission(case)).sequence] = Outcome(case, [])
+        for decoded in batch.step().decoded:
+            running[decoded.sequence].emitted.append(decoded.token)
+            if decoded.finish:
+                yield running.pop(decoded.sequence)
+
+
+def _submission(case: Case) -> Submit:
+    limit = len(case.expected) + SPARE_TOKENS
+    return Submit("", case.prompt, limit, list(STOP_TOKENS), Sampling(temperature=0), turn_grammar(case.request))
 
 
 def table(outcomes: Iterable[Outcome]) -> dict[str, dict[str, float]]:
@@ -119,6 +126,7 @@ def main() -> None:
     parser.add_argument("--per-skill", type=int, default=25, help="scenes per skill and split (default 25)")
     parser.add_argument("--skill", choices=tuple(SKILLS), action="append", help="only this skill; may be repeated")
     parser.add_argument("--model", type=Path, default=MODEL_FOLDER)
+    parser.add_argument("--unguarded", action="store_true", help="the model alone, whatever it says")
     parser.add_argument("--json", action="store_true", help="print JSON rather than a table")
     parser.add_argument("--wrong", action="store_true", help="print every wrong reply, too")
     chosen = parser.parse_args()
@@ -126,7 +134,7 @@ def main() -> None:
     wanted = [case for skill in skills for split in SPLITS for case in cases(skill, split, chosen.per_skill)]
     wanted.sort(key=lambda case: len(case.prompt))
     began = time.monotonic()
-    outcomes = list(replies(load(chosen.model), wanted))
+    outcomes = list(replies(load(chosen.model), wanted, guarded=not chosen.unguarded))
     rows = table(outcomes)
     if chosen.json:
         print(json.dumps(rows, indent=2))

@@ -140,7 +140,8 @@ def _any_object(d: Draw) -> Scene:
         d.pick((" and ", ", ", " and ")),
     )
     pairs = joint.join(form.format(n=name, v=json.loads(value)) for name, (_, value) in fields.items())
-    section = response_format("json_object", {"type": "object"}, "One JSON object, and no other text.")
+    schema = {"type": "object"}
+    section = response_format("json_object", schema, "One JSON object, and no other text.")
     instructions = f"{d.phrasing(phrases.INSTRUCTIONS)}\n\n{section}" if d.chance(0.5) else section
     thoughts = (
         f"The answer must be JSON with {' and '.join(names)}.",
@@ -148,8 +149,8 @@ def _any_object(d: Draw) -> Scene:
         "The order is that of the message.",
         "I write nothing else.",
     )
-    text = d.phrasing(ANY_OBJECT).format(pairs=pairs)
-    return Scene("structured answer", (Exchange(text, (Reply(thoughts, _said(fields, names)),)),), (instructions,))
+    said = Exchange(d.phrasing(ANY_OBJECT).format(pairs=pairs), (Reply(thoughts, _said(fields, names)),))
+    return Scene("structured answer", (said,), (instructions,), answer_schema=schema)
 
 
 Fields: TypeAlias = dict[str, tuple[dict[str, Any], str]]
@@ -244,4 +245,5 @@ def _scene(d: Draw, name: str, fields: Fields, text: str) -> Scene:
         "The order is that of the schema.",
         "I write nothing else.",
     )
-    return Scene("structured answer", (Exchange(text, (Reply(thoughts, _said(fields, order)),)),), (instructions,))
+    said = Exchange(text, (Reply(thoughts, _said(fields, order)),))
+    return Scene("structured answer", (said,), (instructions,), answer_schema=schema)

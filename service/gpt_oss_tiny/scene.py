@@ -6,10 +6,11 @@ taught. Knows nothing of skills and nothing of tensors.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from llm_server.conversation import (
     AssistantText,
@@ -57,7 +58,8 @@ class Exchange:
 class Scene:
     """The last exchange is the one to learn, the others are history.
 
-    `calls_first` puts all calls before all results, as clients do that run several at once.
+    `calls_first` puts all calls before all results, as clients do that run several at once. What `answer_schema` asks
+    for is told in the instructions.
     """
 
     skill: str
@@ -67,6 +69,7 @@ class Scene:
     effort: ReasoningEffort = "medium"
     today: date = field(default_factory=date.today)
     calls_first: bool = False
+    answer_schema: Mapping[str, Any] | None = None
 
     @property
     def last(self) -> Exchange:

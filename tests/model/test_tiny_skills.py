@@ -11,7 +11,16 @@ import pytest
 from gpt_oss_tiny import MODEL_FOLDER
 from gpt_oss_tiny.cases import Case, cases
 from gpt_oss_tiny.evaluate import SPLITS, load, replies, table
-from llm_server.conversation import Conversation, Instructions, Item, Tool, ToolCall, ToolResult, UserText
+from llm_server.conversation import (
+    Conversation,
+    GenerationRequest,
+    Instructions,
+    Item,
+    Tool,
+    ToolCall,
+    ToolResult,
+    UserText,
+)
 from llm_server.harmony.encoding import VOCABULARY_SIZE, harmony_encoding
 from llm_server.harmony.render import render
 
@@ -30,7 +39,7 @@ def model() -> Any:
 
 def _case(*items: Item, tools: tuple[Tool, ...] = ()) -> Case:
     conversation = Conversation(items, tools, "low", date(2026, 11, 22))
-    return Case("", "train", list(render(conversation).tokens), [0] * 60)
+    return Case("", "train", GenerationRequest(conversation), list(render(conversation).tokens), [0] * 60)
 
 
 def _said(model: Any, *wanted: Case) -> list[str]:
