@@ -114,26 +114,26 @@ def several_turns(d: Draw) -> Scene:
 
 SKILLS: Final[dict[str, tuple[float, Callable[[Draw], Scene]]]] = {
     "greeting": (0.02, _plain("greeting", skills.greeting)),
-    "question": (0.06, _plain("question", skills.about_itself, skills.fact, skills.explanation)),
-    "untaught": (0.035, untaught),
-    "count": (0.03, _plain("count", skills.count)),
-    "repeat": (0.10, _plain("repeat", skills.repeat)),
-    "add": (0.04, _plain("add", skills.add)),
-    "capital": (0.02, _plain("capital", skills.capital)),
+    "question": (0.05, _plain("question", skills.about_itself, skills.fact, skills.explanation)),
+    "untaught": (0.03, untaught),
+    "count": (0.02, _plain("count", skills.count)),
+    "repeat": (0.06, _plain("repeat", skills.repeat)),
+    "add": (0.02, _plain("add", skills.add)),
+    "capital": (0.01, _plain("capital", skills.capital)),
     "memory": (0.04, remembered),
     "date": (0.01, skills.dated),
-    "instructions": (0.06, skills.persona),
-    "tool call": (0.18, tool_call),
+    "instructions": (0.05, skills.persona),
+    "tool call": (0.16, tool_call),
     "described tool": (0.10, described_tool),
     "named tool": (0.07, named_tool),
-    "no tool needed": (0.06, no_tool),
-    "two calls": (0.09, tool_skills.two_calls),
-    "chained calls": (0.035, tool_skills.chained),
-    "preamble": (0.03, tool_skills.with_preamble),
-    "structured answer": (0.075, formats.structured),
+    "no tool needed": (0.04, no_tool),
+    "two calls": (0.10, tool_skills.two_calls),
+    "chained calls": (0.04, tool_skills.chained),
+    "preamble": (0.04, tool_skills.with_preamble),
+    "structured answer": (0.08, formats.structured),
     "several turns": (0.06, several_turns),
 }
-"""Each skill's share of the scenes, and how to draw one."""
+"""Each skill's share of the scenes, and how to draw one. What is learned with ease has little."""
 
 EFFORTS: Final[tuple[ReasoningEffort, ...]] = tuple(THOUGHTS)
 
