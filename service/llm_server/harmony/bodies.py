@@ -13,6 +13,8 @@ from typing import Final
 
 from llm_server.events import BlockDelta, BlockKind, BlockStart, BlockStop, Event, TokenLogprob
 from llm_server.harmony.arguments import Ending
+from llm_server.harmony.broken_header import may_be_addressed
+from llm_server.harmony.header import LONGEST_SECTION, is_addressed
 from llm_server.harmony.names import ToolNames, sanitise
 from llm_server.harmony.repairs import Repair, RepairKind
 
@@ -163,7 +165,10 @@ class Answer(Body):
 
 
 class Preamble(Answer):
-    """Text before a call. JSON is held back, since it may be arguments that lack their recipient."""
+    """Text before a call. JSON is held back, since it may be arguments that lack their recipient.
+
+    So is what begins like the rest of a header.
+    """
 
     preamble = True
 
@@ -179,8 +184,7 @@ class Preamble(Answer):
         if self._held is None:
             return super().take(text, logprob)
         self._held += text
-        beginning = self._held.lstrip()[:1]
-        if beginning not in ("", "{") or len(self._held) > LONGEST_HELD:
+        if not self._may_be_a_call(self._held):
             text, self._held = self._held, None
             return super().take(text, logprob)
         return super().take("", logprob)
@@ -189,11 +193,17 @@ class Preamble(Answer):
         held, self._held = self._held, None
         if not held or held.isspace():
             return super().close(ending, tokens)
-        if ending is Ending.CALL:
+        if ending is Ending.CALL and (held.lstrip().startswith("{") or is_addressed(held)):
             self._ledger.repair("missing_recipient")
             self._ledger.refuse("")
             return []
         return [*super().take(held, None), *super().close(ending, tokens)]
+
+    @staticmethod
+    def _may_be_a_call(text: str) -> bool:
+        if text.lstrip()[:1] in ("", "{"):
+            return len(text) <= LONGEST_HELD
+        return len(text) <= LONGEST_SECTION and may_be_addressed(text)
 
 
 class Unlabelled(Answer):

@@ -39,9 +39,13 @@ _PROMPTING = frozenset({"user", "system", "developer", "human"})
 _BUILT_INS = frozenset({"python", "browser", "container"})
 _TOOLS = frozenset({"tool", "function", "functions"}) | _BUILT_INS
 
-_RECIPIENT = re.compile(r"(?:to|recipient)\s*=\s*[\"'`]?((?:(?:function|tool)s?[.:]\s+)?[^\s<{\"'`]*)", re.IGNORECASE)
+_RECIPIENT = re.compile(
+    r"(?:(?:to|recipient)\s*=\s*)+(?:[\"'`]|<(?!\|))?((?:(?:function|tool)s?[.:]\s+)?[^\s<{\"'`]*)", re.IGNORECASE
+)
+_FROM_A_TOOL = re.compile(r"\s*(?!assistant|analysis|commentary|final)[\w.:/-]+\s+to\s*=\s*assistant\s*")
 _FUNCTION = re.compile(r"(?<![\w.])functions\.[\w.:/-]+")
 _NAME = re.compile(r"[\w.:/-]+")
+_COMMENTARIES = re.compile(r"^(?:commentary)+")
 _ASSISTANTS = re.compile(r"(?:\s*assistant)*\s*")
 _AROUND = " \t\r\n|:.,;-_*#`'\"()[]\N{EN DASH}\N{EM DASH}"
 _BLANKS = re.compile(r"[\s|]+")
@@ -49,7 +53,8 @@ _BEGINNING = r" ?(?:assistant)* ?(?:analysis|commentary|final)?:? ?"
 _ADDRESSED = re.compile(_BEGINNING + r"(?:to ?=|recipient ?=|functions\.)", re.IGNORECASE)
 _CLEAN = re.compile(
     _BEGINNING
-    + r"(?:(?:to|recipient) ?= ?[\"'`]?(?:(?:function|tool)s?[.:] )?[^ <{\"'`]*[\"'`]?|functions\.[\w.:/-]+)?"
+    + r"(?:(?:(?:to|recipient) ?= ?)+(?:[\"'`]|<(?!\|))?(?:(?:function|tool)s?[.:] )?[^ <{\"'`]*[\"'`]?"
+    + r"|functions\.[\w.:/-]+)?"
     + r" ?(?:analysis|commentary|final)?:? ?(?:json|code|text)?:? ?",
     re.IGNORECASE,
 )
@@ -59,13 +64,14 @@ _CLEAN = re.compile(
 class Header:
     """A header as far as it has come.
 
-    `started`: `<|start|>` was seen. `joined`: its markers were lost, only their text is there. `channel`, `constrain`:
-    the sections' texts, None while not opened. `inherited`: the channel section that another one replaced. `pieces`:
-    the text of the open section as it came, `length` its characters.
+    `started`: `<|start|>` was seen. `joined`: its markers were lost, only their text is there. `reopened`: it goes on
+    behind `<|message|>`. `channel`, `constrain`: the sections' texts, None while not opened. `inherited`: the channel
+    section that another one replaced. `pieces`: the text of the open section as it came, `length` its characters.
     """
 
     started: bool = False
     joined: bool = False
+    reopened: bool = False
     role: str = field(default="", repr=False)
     channel: str | None = field(default=None, repr=False)
     constrain: str | None = field(default=None, repr=False)
@@ -102,10 +108,15 @@ class Header:
         self.complete()
         if self.channel and self.channel.strip():
             self.inherited = f"{self.channel} {self.constrain or ''}"
+        elif self.constrain:
+            self.role += self.constrain
         self.channel, self.constrain = "", None
 
     def open_constrain(self) -> None:
+        """What an earlier such section holds, if it was the channel's or more than a type, is kept in the channel's."""
         self.complete()
+        if self.constrain and (self.channel is None or self.constrain.strip() not in _CONTENT_TYPES):
+            self.channel = f"{self.channel or ''}{self.constrain}"
         self.constrain = ""
 
     def complete(self) -> None:
@@ -146,7 +157,7 @@ class Heading:
 
 def read_header(header: Header, names: ToolNames) -> Heading:
     """Read a complete header."""
-    if header.started and (heading := read_foreign(header.role, names)):
+    if (header.started or _FROM_A_TOOL.fullmatch(header.role)) and (heading := read_foreign(header.role, names)):
         return heading
     channel, repairs = _channel(header)
     recipient = _recipient(header, names)
@@ -177,6 +188,8 @@ def read_foreign(role: str, names: ToolNames) -> Heading | None:
     name = match[0] if match else ""
     if name.startswith("assistant") or not name or _RECIPIENT.match(role.lstrip()):
         return None
+    if _FROM_A_TOOL.fullmatch(role):
+        return Heading("foreign", repairs=("foreign_role",))
     if name.casefold() in _PROMPTING:
         return Heading("prompt", repairs=("foreign_role",))
     is_tool = "." in name or name.casefold() in _TOOLS or name in names
@@ -191,7 +204,7 @@ def channel_in(text: str) -> Channel | None:
     if name.startswith("final"):
         return "final"
     if name.startswith("commentary"):
-        return "commentary" if _is_content_type(name.removeprefix("commentary")) else None
+        return "commentary" if _is_content_type(_COMMENTARIES.sub("", name)) else None
     return next((channel for channel in CHANNELS if len(name) > 3 and channel.startswith(name)), None)
 
 

@@ -15,10 +15,11 @@ from typing import Final
 LONGEST_NAME: Final = 128
 
 _PREFIX = re.compile(
-    r"(?:(?:\w+\.)*functions?|tools?)\s*(?:\.|::?|/)\s*|(?:functions?_|tool_(?:call_|use_)?)(?=.)", re.IGNORECASE
+    r"(?:(?:\w+\.)*functions?|tools?)\s*(?:\.|::?|/|\[|->|#)\s*|(?:functions?_|tool_(?:call_|use_)?)(?=.)",
+    re.IGNORECASE,
 )
 _GLUED = re.compile(r"(?:json|code|response|commentary|analysis|final|:\d+)$", re.IGNORECASE)
-_AROUND = " \t\r\n\"'`()[]<>:;,.?!|*="
+_AROUND = " \t\r\n\"'`()[]<>:;,.?!|*=@"
 _WRAPPERS = frozenset(
     f"{verb}{noun}"
     for verb in ("", "call", "invoke", "run", "execute", "use")

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from llm_server.events import BlockStart, BlockStop, Event, FinishReason, TokenLogprob
 from llm_server.harmony.arguments import Ending
 from llm_server.harmony.bodies import Body, Ledger, Outcome, Unlabelled
+from llm_server.harmony.broken_header import GOING_ON, Continuation, holds_another, rejoined
 from llm_server.harmony.dispatch import FINAL, body_of, is_next_turn
 from llm_server.harmony.encoding import (
     CALL,
@@ -30,6 +31,7 @@ from llm_server.harmony.encoding import (
 from llm_server.harmony.header import LONGEST_SECTION, Header, Heading, is_clean, read_header
 from llm_server.harmony.names import ToolNames
 from llm_server.harmony.repairs import Repair
+from llm_server.harmony.tally import Tally
 from llm_server.harmony.text_markers import JOINTS, SPELLED, SPELLED_MARKERS, TextMarkers, spelled_at_end
 from llm_server.harmony.token_text import TokenText
 from llm_server.harmony.unfinished import read_implied, read_unfinished
@@ -52,6 +54,7 @@ class HarmonyParser:
     call that named no tool.
 
     At any time a header is being read (`_header`), or a body (`_body`), or neither, when the turn is over.
+    `_broken_off` is a header that a marker between messages came in, `_behind` one that may go on in its body.
     """
 
     def __init__(
@@ -59,20 +62,20 @@ class HarmonyParser:
     ) -> None:
         self.finish_reason: FinishReason = "stop"
         self.ended = False
-        self.reasoning_tokens = 0
         self._ledger = Ledger(ToolNames(tools), new_call_id, frozenset(freeform))
         self._text = TokenText()
         self._header: Header | None = Header()
         self._body: Body | None = None
         self._heading: Heading | None = None
+        self._broken_off: Header | None = None
+        self._behind: Continuation | None = None
         self._sink: Sink | None = self._take_header
         self._markers: TextMarkers = JOINTS
         self._held = ""
         self._pending: Unlabelled | None = None
         self._outcomes: set[Outcome] = set()
         self._last: Outcome | None = None
-        self._first = 0
-        self._channel_tokens: dict[str, int] = {}
+        self._tally = Tally()
         self._over = False
         self._finished = False
 
@@ -86,7 +89,11 @@ class HarmonyParser:
 
     @property
     def channel_tokens(self) -> Mapping[str, int]:
-        return dict(self._channel_tokens)
+        return dict(self._tally.channels)
+
+    @property
+    def reasoning_tokens(self) -> int:
+        return self._tally.reasoning
 
     def resume(self, prompt: Iterable[int]) -> BlockStart | None:
         """Read, before anything is fed, the end of a prompt in the middle of which the model goes on.
@@ -102,8 +109,7 @@ class HarmonyParser:
                     begun = None
         self._ledger.position = -1
         self._ledger.repairs.clear()
-        self._channel_tokens.clear()
-        self._first = self.reasoning_tokens = 0
+        self._tally = Tally()
         return begun
 
     def feed(self, token: int, logprob: TokenLogprob | None = None) -> list[Event]:
@@ -125,11 +131,13 @@ class HarmonyParser:
         if self._finished:
             return []
         self._finished = True
-        events = [*self._flush(), *self._settle_header(called=False)]
+        events = self._flush()
+        self._resume_header(None)
+        events += self._settle_header(called=False)
         cut = self._looks_cut() if truncated is None else truncated
         events += self._close_body(Ending.CUT if cut else Ending.STOPPED, self._ledger.position)
         events += self._release()
-        self._account("unknown", self._ledger.position)
+        self._tally.count("unknown", self._ledger.position)
         self.finish_reason = self._reason(cut)
         self._stop_reading(over=True)
         return events
@@ -151,7 +159,7 @@ class HarmonyParser:
 
     def _flush_held(self) -> list[Event]:
         held, self._held = self._held, ""
-        return self._body.take(held, None) if held and self._body is not None else []
+        return self._take_body(held, None) if held else []
 
     def _take(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
         return self._sink(text, logprob) if (text or logprob) and self._sink is not None else []
@@ -160,10 +168,14 @@ class HarmonyParser:
 
     def _mark(self, marker: int, previous: int) -> list[Event]:
         """Read a marker. `previous` is the index of the last token of the message that it may interrupt."""
+        self._resume_header(marker)
         if marker in _ENDINGS:
             return self._end(_ENDINGS[marker])
         if marker == START:
             return self._start(Header(started=True), previous)
+        return [*self._open_joined(), *self._mark_header(marker, previous)]
+
+    def _mark_header(self, marker: int, previous: int) -> list[Event]:
         if marker == CHANNEL:
             return self._open_channel(previous)
         if self._header is None:
@@ -176,12 +188,13 @@ class HarmonyParser:
 
     def _start(self, header: Header, previous: int) -> list[Event]:
         """Another message begins: the one that is open, if any, was not closed."""
+        broken_off = self._header
         events = self._settle_header(called=False)
         if self._body is not None:
             self._ledger.repair("unclosed_message")
         events += self._close_body(Ending.INTERRUPTED, previous)
         self._pending = None
-        self._expect(header)
+        self._expect(header, broken_off)
         return events
 
     def _open_channel(self, previous: int) -> list[Event]:
@@ -195,15 +208,23 @@ class HarmonyParser:
 
     def _open_message(self, header: Header, markers: TextMarkers | None) -> list[Event]:
         header.complete()
-        return self._open(read_header(header, self._ledger.names), header, markers)
+        header = self._whole(header)
+        heading = read_header(header, self._ledger.names)
+        events = self._open(heading, header, markers)
+        if self._body is not None and heading.purpose in GOING_ON:
+            self._behind = Continuation(header, heading.purpose, self._ledger.blocks)
+            if markers is None:
+                self._sink = self._take_body
+        return events
 
     def _end(self, ending: Ending) -> list[Event]:
+        broken_off = self._header
         events = self._settle_header(called=ending is Ending.CALL)
         if self._header is not None:
             self._ledger.repair("stray_token")
         events += self._close_body(ending, self._ledger.position)
         if ending is Ending.END:
-            self._expect(Header())
+            self._expect(Header(), broken_off)
             return events
         self.ended = True
         if ending is Ending.RETURN:
@@ -213,9 +234,30 @@ class HarmonyParser:
 
     # Headers
 
-    def _expect(self, header: Header) -> None:
-        self._header = header
+    def _expect(self, header: Header, broken_off: Header | None = None) -> None:
+        self._header, self._broken_off = header, broken_off
         self._sink = self._take_header
+
+    def _whole(self, header: Header) -> Header:
+        """The complete header, with the one that it is the rest of, if it is."""
+        begun = self._broken_off
+        return (rejoined(begun, header, self._ledger.names) if begun else None) or header
+
+    def _resume_header(self, marker: int | None) -> None:
+        """What the body holds was still the header's, if it reads as such and nothing of it was told."""
+        behind, self._behind = self._behind, None
+        if behind is None or not behind.is_possible(self._ledger.blocks):
+            return
+        if behind.goes_on(within=marker in (CHANNEL, CONSTRAIN, MESSAGE), opens_channel=marker == CHANNEL):
+            self._ledger.repair("stray_token")
+            self._body = None
+            self._expect(behind.header)
+
+    def _open_joined(self) -> list[Event]:
+        """A header without markers, its body, and the beginning of another message may stand before a marker."""
+        if self._header is None or not holds_another(self._header):
+            return []
+        return [*self._open_unfinished(self._header, called=False), *self._flush_held()]
 
     def _take_header(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
         """Collect header text, and decide wherever it may have come to its end without a marker."""
@@ -237,7 +279,7 @@ class HarmonyParser:
         """The events of what the header's text has just become, or None while it is just a header."""
         text = header.text
         if text.endswith("{"):
-            heading = read_implied(header.before(1), self._ledger.names)
+            heading = read_implied(self._whole(header.before(1)), self._ledger.names)
             if heading is not None:
                 markers = JOINTS if header.is_unmarked else None
                 return [*self._open(heading, header, markers), *self._take("{", header.pieces[-1][1])]
@@ -278,7 +320,7 @@ class HarmonyParser:
     # Bodies
 
     def _open(self, heading: Heading, header: Header, markers: TextMarkers | None = None) -> list[Event]:
-        if self._heading is not None and not header.started:
+        if self._heading is not None and not (header.started or header.reopened):
             self._ledger.repair("missing_start")
         for kind in heading.repairs:
             self._ledger.repair(kind)
@@ -288,6 +330,7 @@ class HarmonyParser:
             return []
         body = body_of(heading, self._ledger, self._outcomes)
         self._header, self._body, self._heading, self._pending = None, body, heading, None
+        self._broken_off = self._behind = None
         if markers is not None:
             self._markers, self._sink = markers, self._take_marked
         else:
@@ -300,7 +343,7 @@ class HarmonyParser:
             return []
         before, marker, rest = self._markers.cut(self._held + text)
         self._held = "" if marker else rest
-        events = self._body.take(before, None if marker and rest else logprob)
+        events = self._take_body(before, None if marker and rest else logprob)
         if marker is None:
             return events
         if marker in SPELLED:
@@ -311,12 +354,33 @@ class HarmonyParser:
             events += self._start(Header(started=True, joined=True), self._ledger.position)
         return [*events, *self._take(rest, logprob)]
 
+    def _take_body(self, text: str, logprob: TokenLogprob | None) -> list[Event]:
+        """Body text, which may still turn out to be the header's."""
+        if self._body is None:
+            return []
+        if self._behind is None:
+            return self._body.take(text, logprob)
+        before, brace, rest = text.partition("{")
+        self._behind.add(before)
+        if not brace:
+            return self._body.take(text, logprob)
+        events = [*self._body.take(before, None), *self._open_behind(self._behind)]
+        return events + (self._body.take(brace + rest, logprob) if self._body is not None else [])
+
+    def _open_behind(self, behind: Continuation) -> list[Event]:
+        """A JSON object begins: these are a call's arguments, if what stands before it is a call's header."""
+        self._behind = None
+        heading = behind.heading(self._ledger.names) if behind.is_possible(self._ledger.blocks) else None
+        if heading is None:
+            return []
+        return self._open(heading, behind.header, self._markers if self._sink == self._take_marked else None)
+
     def _close_body(self, ending: Ending, last: int) -> list[Event]:
         """`last` is the index of the message's last token."""
         body, heading = self._body, self._heading
         if body is None or heading is None:
             return []
-        tokens = self._account(heading.channel or "unknown", last)
+        tokens = self._tally.count(heading.channel or "unknown", last)
         events = body.close(ending, tokens)
         self._body = None
         self._outcomes.add(body.outcome)
@@ -324,7 +388,7 @@ class HarmonyParser:
         if isinstance(body, Unlabelled) and body.outcome is Outcome.PENDING:
             self._pending = body
         if body.outcome in (Outcome.HIDDEN, Outcome.PENDING):
-            self.reasoning_tokens += tokens
+            self._tally.reasoning += tokens
         return events
 
     def _release(self) -> list[Event]:
@@ -335,7 +399,7 @@ class HarmonyParser:
         events = pending.release(Ending.END)
         if pending.outcome is Outcome.ANSWER:
             self._outcomes.add(Outcome.ANSWER)
-            self.reasoning_tokens -= pending.tokens
+            self._tally.reasoning -= pending.tokens
         return events
 
     # The turn
@@ -351,14 +415,6 @@ class HarmonyParser:
 
     def _stop_reading(self, *, over: bool) -> None:
         self._header, self._body, self._sink, self._over = None, None, None, self._over or over
-
-    def _account(self, channel: str, last: int) -> int:
-        """Count the tokens since the last message for this channel, up to the index `last`."""
-        tokens = max(0, last + 1 - self._first)
-        self._first += tokens
-        if tokens:
-            self._channel_tokens[channel] = self._channel_tokens.get(channel, 0) + tokens
-        return tokens
 
     def _looks_cut(self) -> bool:
         if self._body is not None:

@@ -46,7 +46,7 @@ def _beginnings(words: tuple[str, ...], before: str = "") -> re.Pattern[str]:
     """Matches at the end of a text that ends in the beginning of one of the words, with `before` in front of it."""
     begins = {word[:length] for word in words for length in range(0 if before else 1, len(word))}
     longest_first = sorted(begins, key=len, reverse=True)
-    return re.compile(rf"{before}(?:{'|'.join(map(re.escape, longest_first))})\Z")
+    return re.compile(rf"{before}(?:{'|'.join(map(re.escape, longest_first))})\Z", re.IGNORECASE)
 
 
 SPELLED_MARKERS: Final = TextMarkers(
@@ -54,7 +54,7 @@ SPELLED_MARKERS: Final = TextMarkers(
 )
 
 JOINTS: Final = TextMarkers(
-    re.compile(r"\s{0,8}assistant(?=analysis|commentary|final| to=)"),
+    re.compile(r"\s{0,8}assistant(?=analysis|commentary|final| to=)", re.IGNORECASE),
     _beginnings(("assistantanalysis", "assistantcommentary", "assistantfinal", "assistant to="), r"\s{0,8}"),
 )
 """`<|end|><|start|>assistant<|channel|>final<|message|>` leaves `assistantfinal` when its markers are lost."""

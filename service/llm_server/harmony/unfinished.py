@@ -22,6 +22,10 @@ from llm_server.harmony.header import (
 from llm_server.harmony.names import ToolNames
 
 _CHANNEL_FIRST = re.compile(rf"\s*({'|'.join(CHANNELS)})")
+_ANY_CHANNEL_FIRST = re.compile(_CHANNEL_FIRST.pattern, re.IGNORECASE)
+_GLUED_ANALYSIS = re.compile(r"\s*(Analysis(?=[A-Z])|ANALYSIS(?=[A-Z][a-z]))")
+"""No prose begins like this, and what does is nothing to show."""
+
 _PROSE = {
     "analysis": re.compile(r"\s+(?:of|is|and|for|on|in|shows)\b"),
     "commentary": re.compile(r"\s*[a-z]"),
@@ -33,7 +37,7 @@ _PROSE = {
 _ROLES = ("assistant", "user", "system", "developer", "tool", "functions.")
 
 _COLON = re.compile(r"(?::(?=\s))?\s*")
-_STRIPPED_CALL = re.compile(r"(?:analysis|commentary)\s+to\s*=\s*\S+\s+(?:json|code|text)(?=\s*\S)")
+_STRIPPED_CALL = re.compile(r"(?:analysis|commentary)\s+to\s*=\s*\S+\s+(?:json|code|text)(?=\s*\S)", re.IGNORECASE)
 """A call's header without markers that something other than JSON follows. Without its type it would have no end."""
 
 _TYPE = re.compile(r"[\s|:]*(?:json\b|code\b)?\s*")
@@ -91,8 +95,9 @@ def _in_role(header: Header, names: ToolNames) -> tuple[Heading, int]:
     if header.started and not header.joined and (heading := read_foreign(text, names)):
         return heading, len(text)
     begin = without_assistant(text)
-    match = _CHANNEL_FIRST.match(text, begin)
-    if match and (header.started or text[:begin].strip() or not _PROSE[match[1]].match(text, match.end())):
+    match = (_ANY_CHANNEL_FIRST if header.joined else _CHANNEL_FIRST).match(text, begin)
+    match = match or _GLUED_ANALYSIS.match(text, begin)
+    if match and (header.started or text[:begin].strip() or not _PROSE[match[1].lower()].match(text, match.end())):
         return _stripped(match, names)
     if is_addressed(text) or _is_beginning(text, begin, started=header.started):
         return Heading("broken", None, repairs=("missing_message",)), len(text)
@@ -114,7 +119,7 @@ def _stripped(match: re.Match[str], names: ToolNames) -> tuple[Heading, int]:
     text, begin = match.string, _skip(_COLON, match.string, match.end())
     if call := _STRIPPED_CALL.match(text, match.start(1)):
         return read_header(Header(channel=call[0]), names).repaired("stripped_markers"), call.end()
-    match match[1]:
+    match match[1].lower():
         case "analysis":
             return Heading("reasoning", "analysis", repairs=("stripped_markers",)), begin
         case "final":

@@ -52,6 +52,10 @@ HEADER_TEXTS = (
     "user",
     "functions.plant",
     "commentary?commentary?",
+    "commentary to=functions.pl",
+    "ant ",
+    "functions.unknown to=assistant",
+    "to=to=<functions.plant>",
     "\n",
 )
 BODY_TEXTS = (
@@ -67,6 +71,8 @@ BODY_TEXTS = (
     "assistantfinal",
     "assistantcommentary to=functions.plant json",
     "analysisWe think",
+    "AnalysisWe think",
+    "AssistantFinal",
     "  \n",
 )
 SPELLED_TEXTS = ("<|channel|>", "<|message|>", "<|start|>assistant", "<|end|>", "<|call|>", "<|", "|>")
