@@ -121,7 +121,7 @@ class ArgumentReader:
     def looks_cut(self) -> bool:
         """Whether the text so far is most likely not all that the model had to say."""
         if self._state is _State.LEAD:
-            return self._lead.startswith("{")
+            return not self._lead or self._lead.startswith("{")
         if self._state is not _State.JSON:
             return False
         return not "".join(self._parts).rstrip().endswith(("}", "]")) or self._closing() is None

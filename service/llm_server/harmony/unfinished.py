@@ -40,6 +40,7 @@ _COLON = re.compile(r"(?::(?=\s))?\s*")
 _STRIPPED_CALL = re.compile(r"(?:analysis|commentary)\s+to\s*=\s*\S+\s+(?:json|code|text)(?=\s*\S)", re.IGNORECASE)
 """A call's header without markers that something other than JSON follows. Without its type it would have no end."""
 
+_TO_THE_USER = re.compile(r"(?:\s*to\s*=\s*(?:user|all)\b)?")
 _TYPE = re.compile(r"[\s|:]*(?:json\b|code\b)?\s*")
 
 
@@ -83,7 +84,9 @@ def _in_channel(header: Header) -> tuple[Heading, int]:
     if match and match[1] == "analysis":
         return Heading("reasoning", "analysis", repairs=("missing_message",)), match.end()
     if match and match[1] == "final":
-        return Heading("answer", "final", repairs=("missing_message",)), _skip(_TYPE, text, match.end())
+        begin = _skip(_TO_THE_USER, text, match.end())
+        if not _is_recipient(text[begin:]):
+            return Heading("answer", "final", repairs=("missing_message",)), _skip(_TYPE, text, begin)
     if match or any(channel.startswith(text.strip()) for channel in CHANNELS):
         return Heading("broken", None, repairs=("missing_message",)), len(text)
     return Heading("garbled", None, repairs=("unknown_channel", "unlabelled_text")), 0
@@ -110,8 +113,12 @@ def _is_beginning(text: str, begin: int, *, started: bool) -> bool:
     """Whether a header was cut off in the middle of a word. `begin`: where the text goes on after "assistant"."""
     word = text[begin:].strip()
     if not text[:begin].strip():
-        return started and any(role.startswith(word) for role in _ROLES)
+        return word == "to" or (started and any(role.startswith(word) for role in _ROLES))
     return any(next_word.startswith(word) for next_word in (*CHANNELS, "to=")) and (started or len(word) > 2)
+
+
+def _is_recipient(text: str) -> bool:
+    return text.strip() == "to" or is_addressed(text)
 
 
 def _stripped(match: re.Match[str], names: ToolNames) -> tuple[Heading, int]:
@@ -124,7 +131,7 @@ def _stripped(match: re.Match[str], names: ToolNames) -> tuple[Heading, int]:
             return Heading("reasoning", "analysis", repairs=("stripped_markers",)), begin
         case "final":
             return Heading("answer", "final", repairs=("stripped_markers",)), begin
-        case _ if is_addressed(text[match.end() :]):
+        case _ if _is_recipient(text[match.end() :]):
             return Heading("broken", None, repairs=("stripped_markers",)), len(text)
         case _:
             return Heading("preamble", "commentary", repairs=("stripped_markers",)), begin
