@@ -41,19 +41,33 @@ class _Tools:
 def main(arguments: Sequence[str]) -> int:
     """Explain a file, or standard input for `-`. Returns 1 if a line could not be read, 2 if the file could not."""
     options = _parser().parse_args(arguments)
-    is_piped = options.file == "-"
-    source = 0 if is_piped else options.file
+    try:
+        lines = _input(options.file)
+    except OSError as error:
+        return _fail(options.file, error)
     try:
         with (
+            lines,
             open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False) as output,
-            open(source, encoding="utf-8-sig", errors="surrogateescape", newline="\n", closefd=not is_piped) as lines,
         ):
             return explain(lines, output, _names(options.tools), show_events=options.events)
     except BrokenPipeError:
         return 1
+    except KeyboardInterrupt:
+        return 130
     except OSError as error:
-        sys.stderr.write(f"llm-server: {options.file}: {error.strerror}\n")
-        return 2
+        return _fail("standard output", error)
+
+
+def _input(file: str) -> IO[str]:
+    is_piped = file == "-"
+    source = 0 if is_piped else file
+    return open(source, encoding="utf-8-sig", errors="surrogateescape", newline="\n", closefd=not is_piped)
+
+
+def _fail(what: str, error: OSError) -> int:
+    sys.stderr.write(f"llm-server: {what}: {error.strerror}\n")
+    return 2
 
 
 def explain(lines: Iterable[str], output: IO[str], tools: Sequence[str], *, show_events: bool = False) -> int:

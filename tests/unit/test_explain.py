@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,28 @@ def test_a_file_that_can_not_be_read_says_so(tmp_path: Path, capsys: pytest.Capt
     for path in (tmp_path, tmp_path / "missing"):
         assert main([str(path)]) == 2
         assert capsys.readouterr().err.startswith(f"llm-server: {path}: ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_can_not_be_written_is_told_of_as_such() -> None:
+    command = [sys.executable, "-m", "llm_server", "explain", "-"]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(command, input=json.dumps({"raw": RAW}), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert run.returncode == 2
+    assert run.stderr == "llm-server: standard output: No space left on device\n"
+
+
+def test_an_interrupted_command_ends_quietly() -> None:
+    command = [sys.executable, "-m", "llm_server", "explain", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps({"raw": RAW}).encode() + b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.communicate() == (b"", b"")
+    assert process.returncode == 130
 
 
 def test_any_bytes_are_read_and_any_characters_are_printed() -> None:
