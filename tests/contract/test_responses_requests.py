@@ -9,7 +9,8 @@ import pytest
 from openai.types.responses import CompactedResponse
 
 from clients import application, async_client
-from fakes import READY, Script, ScriptedEngine, message, reply, text_tokens, tool_call
+from fakes import LONG, READY, Script, ScriptedEngine, message, reply, text_tokens, tool_call
+from llm_server.api.openai_responses.compaction import LONGEST_SUMMARY
 from llm_server.engine.types import Submit
 from llm_server.harmony.encoding import CALL, CHANNEL, MESSAGE, harmony_encoding
 from responses_client import MODEL, PATH, WEATHER, post, streamed, whole
@@ -216,6 +217,13 @@ async def test_a_conversation_that_is_too_long_is_compacted_as_far_as_it_fits() 
     check(CompactedResponse, response.json())
     kept = kept_messages(scripted.submissions[0], 40)
     assert kept == list(range(kept[0], 40))
+
+
+async def test_a_summary_has_an_end() -> None:
+    """A model that repeats itself would write on until the context is full, which the summary is to make room in."""
+    scripted = ScriptedEngine(reply("Hm.", "A summary."), status=LONG)
+    await post(application(scripted), f"{PATH}/compact", input="Hi")
+    assert scripted.submissions[0].max_tokens == LONGEST_SUMMARY
 
 
 async def test_a_stored_response_can_be_compacted() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from llm_server.api.http import JSON
@@ -28,6 +27,10 @@ TASK: Final = (
 )
 
 
+LONGEST_SUMMARY: Final = 4096
+"""Tokens, analysis included. A model that repeats itself would write on until the context is full again."""
+
+
 def to_generation(body: CompactRequest, history: History) -> GenerationRequest:
     """
     Raises:
@@ -38,7 +41,7 @@ def to_generation(body: CompactRequest, history: History) -> GenerationRequest:
         raise BadRequest("'input': there is nothing to compact.", param="input")
     instructions: Sequence[Item] = [Instructions(body.instructions)] if body.instructions else []
     conversation = Conversation((*instructions, *items, UserText(TASK)), reasoning_effort="low")
-    return replace(GenerationRequest(conversation), tool_choice=ToolChoice("none"))
+    return GenerationRequest(conversation, max_tokens=LONGEST_SUMMARY, tool_choice=ToolChoice("none"))
 
 
 def compacted(answer: Completion, sealer: TextSealer) -> JSON:
