@@ -217,6 +217,12 @@ def test_a_call_that_was_cut_off_never_was_one() -> None:
     assert items(call(status="incomplete"), {"role": "user", "content": "Go on"}) == [UserText("Go on")]
 
 
+def test_a_call_that_was_cut_off_was_one_if_it_was_answered() -> None:
+    """Agents answer it as any other, most often by saying that its arguments are no JSON."""
+    told = items(call(status="incomplete", arguments='{"pa'), output("Invalid JSON."))
+    assert told == [ToolCall("call_1", "read", '{"pa'), ToolResult("call_1", "read", "Invalid JSON.")]
+
+
 def test_sealed_reasoning_stands_where_it_was() -> None:
     told = items({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "seal"}, call())
     assert told == [Reasoning("seal"), ToolCall("call_1", "read", "{}")]

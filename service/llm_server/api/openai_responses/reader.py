@@ -7,7 +7,7 @@ followed make sense with them only.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -46,7 +46,8 @@ class History:
 
 @dataclass(slots=True)
 class Reader:
-    """Reads items in order: an output is told under the name that its call had.
+    """Reads items in order: an output is told under the name that its call had, and a call that was cut off only if
+    an output answers it.
 
     Raises `BadRequest` for what a text model can not take, and for outputs that answer nothing.
     """
@@ -54,8 +55,10 @@ class Reader:
     tools: Toolbox
     open_text: OpenText
     called: dict[str, str] = field(default_factory=dict)
+    answered: Set[str | None] = frozenset()
 
     def read(self, history: History) -> Iterator[Item]:
+        self.answered = {item.call_id for item in history.items if isinstance(item, CallOutput)}
         for number, item in enumerate(history.items, -history.prior):
             yield from self._item(item, f"input[{number}]" if number >= 0 else "previous_response_id")
 
@@ -63,7 +66,7 @@ class Reader:
         match item:
             case wire.Message():
                 yield from _message(item, f"{place}.content")
-            case wire.FunctionCall(status="incomplete"):
+            case wire.FunctionCall(status="incomplete", call_id=call_id) if call_id not in self.answered:
                 pass
             case wire.FunctionCall():
                 yield self._call(item, item.arguments)
