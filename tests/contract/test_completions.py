@@ -9,6 +9,7 @@ import pytest
 from openai.types import Completion
 
 from clients import application, async_client, async_openai
+from fakes import MODEL as LOADED
 from fakes import Fail, Script, ScriptedEngine, Step, message, next_message
 from llm_server.engine.types import Submit
 from llm_server.harmony.encoding import END, END_OF_TEXT, RETURN, START, encode
@@ -171,7 +172,11 @@ async def test_stop_strings_end_it() -> None:
         ({"prompt": [201_088]}, "prompt[0]"),
         ({"prompt": [-1]}, "prompt[0]"),
         ({"prompt": []}, "prompt"),
-        ({"prompt": [[]]}, None),
+        ({"prompt": [[]]}, "prompt[0]"),
+        ({"prompt": ["a", 7]}, "prompt[1]"),
+        ({"prompt": [7, "a"]}, "prompt[0]"),
+        ({"prompt": [True]}, "prompt[0]"),
+        ({"prompt": [["a"]]}, "prompt[0]"),
         ({"n": 129}, "n"),
         ({"n": 2, "best_of": 1}, None),
         ({"best_of": 2, "stream": True}, None),
@@ -185,6 +190,12 @@ async def test_what_can_not_be_done_is_refused(fields: dict[str, Any], param: st
         await create(ScriptedEngine(TEXT), **fields)
     if param is not None:
         assert refused.value.param == param
+
+
+async def test_a_prompt_that_is_too_long_is_named() -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        await create(ScriptedEngine(TEXT), prompt="word " * LOADED.context_length)
+    assert (refused.value.code, refused.value.param) == ("context_length_exceeded", "prompt")
 
 
 async def test_an_engine_that_dies_midway_is_an_error_event() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Annotated, Final
 
@@ -17,6 +17,9 @@ from llm_server.api.completions.response import ChunkWriter, Envelope, completio
 from llm_server.api.completions.schema import CompletionRequest
 from llm_server.api.http import EventStream, json_response, server_sent_event, while_connected
 from llm_server.api.services import ServicesDep
+from llm_server.conversation import GenerationRequest
+from llm_server.errors import ContextTooLong
+from llm_server.generation import Generator
 
 DONE: Final = b"data: [DONE]\n\n"
 
@@ -40,7 +43,7 @@ async def create_completion(
         logprobs=body.logprobs,
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
     )
-    choices = await Choices.start(services.generator, to_generations(body, prompts))
+    choices = await _started(services.generator, to_generations(body, prompts))
     if body.stream:
         events = _stream(choices, ChunkWriter(envelope))
         return EventStream(choices, events, interval=services.settings.ping_interval)
@@ -48,6 +51,14 @@ async def create_completion(
         answers = await while_connected(request.receive, choices.collect())
     size = body.candidates
     return json_response(completion(envelope, [answers[at : at + size] for at in range(0, len(answers), size)]))
+
+
+async def _started(generator: Generator, requests: Sequence[GenerationRequest]) -> Choices:
+    try:
+        return await Choices.start(generator, requests)
+    except ContextTooLong as error:
+        error.param = "prompt"
+        raise
 
 
 async def _stream(choices: Choices, writer: ChunkWriter) -> AsyncGenerator[bytes, None]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from llm_server.api.sampling import SamplingFields
 from llm_server.api.wire import Wire
@@ -26,7 +26,13 @@ def _prompts(prompt: Any) -> Any:
     return prompt
 
 
-Prompt: TypeAlias = str | Annotated[list[int], Field(min_length=1)]
+def _prompt(prompt: Any) -> Any:
+    if isinstance(prompt, str) or (isinstance(prompt, list) and prompt and all(type(token) is int for token in prompt)):
+        return prompt
+    raise ValueError("Input should be a text, or a list of token ids")
+
+
+Prompt: TypeAlias = Annotated[str | list[int], PlainValidator(_prompt)]
 
 
 class StreamOptions(Wire):
