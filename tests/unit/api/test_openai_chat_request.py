@@ -102,6 +102,15 @@ def test_reasoning_that_comes_back_is_dropped() -> None:
     assert generation(messages=[*HELLO, said, *HELLO]).conversation.items[1] == AssistantText("Hi")
 
 
+@pytest.mark.parametrize("kind", ["thinking", "redacted_thinking", "reasoning"])
+def test_reasoning_that_comes_back_among_the_parts_is_dropped(kind: str) -> None:
+    parts = [{"type": kind, kind: "secret", "text": "secret"}, {"type": "text", "text": "Hi"}]
+    said = {"role": "assistant", "content": parts}
+    assert generation(messages=[*HELLO, said, *HELLO]).conversation.items[1] == AssistantText("Hi")
+    with pytest.raises(BadRequest):
+        generation(messages=[{"role": "user", "content": parts}])
+
+
 @pytest.mark.parametrize("content", [None, "", []])
 def test_an_assistant_that_said_nothing_leaves_no_item(content: Any) -> None:
     assert generation(messages=[*HELLO, {"role": "assistant", "content": content}]).conversation.items == (
@@ -168,6 +177,16 @@ def test_tools_in_order_and_kinds_that_nobody_can_run_left_out() -> None:
     )
 
 
+def test_of_two_tools_with_one_name_the_later_is_told() -> None:
+    """Clients that gather tools from several servers send such lists, and run the one that they have seen last."""
+    other = {**WEATHER, "description": "Weather then"}
+    tools = [*TOOLS, {"type": "function", "function": other}]
+    assert generation(tools=tools).conversation.tools == (
+        Tool("get_weather", "Weather then", {"type": "object"}),
+        Tool("clock"),
+    )
+
+
 CLOCK_ALONE = frozenset({"clock"})
 NAMED_CLOCK = {"type": "function", "function": {"name": "clock"}}
 
@@ -224,6 +243,13 @@ def test_one_call_at_a_time_if_the_caller_says_so() -> None:
 def test_what_is_required_must_be_declared() -> None:
     with pytest.raises(BadRequest, match="requires a call"):
         generation(tool_choice="required")
+
+
+def test_what_is_required_must_be_allowed() -> None:
+    choice: dict[str, Any] = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": []}}
+    with pytest.raises(BadRequest, match="requires a call") as refused:
+        generation(tools=TOOLS, tool_choice=choice)
+    assert refused.value.param == "tool_choice"
 
 
 @pytest.mark.parametrize(
@@ -294,6 +320,11 @@ def test_explicit_nulls_are_as_good_as_nothing() -> None:
     optional = [name for name, field in ChatRequest.model_fields.items() if not field.is_required()]
     nulls = generation(**dict.fromkeys(optional, None))
     assert nulls == generation()
+
+
+def test_no_alternatives_need_no_log_probabilities() -> None:
+    """Clients that send all their settings send these with the others."""
+    assert generation(logprobs=False, top_logprobs=0).sampling.top_logprobs is None
 
 
 def test_choices_differ_in_their_seed() -> None:
@@ -423,6 +454,8 @@ LONG_NAME = "x" * 129
         ({"tools": TOOLS, "tool_choice": {"type": "function"}}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "nope"}}}, "tool_choice"),
         ({"functions": [CLOCK], "function_call": {"name": "nope"}}, "function_call"),
+        ({"functions": [CLOCK], "function_call": {}}, "function_call.name"),
+        ({"functions": [CLOCK], "function_call": {"name": 3}}, "function_call.name"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"temperature": -0.1}, "temperature"),

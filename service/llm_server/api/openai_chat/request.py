@@ -39,6 +39,9 @@ from llm_server.conversation import (
 from llm_server.errors import BadRequest
 
 _TEXT: Final = frozenset({"text", "input_text", "output_text"})
+_SILENT: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
+"""Parts in which other servers tell what their model thought, and clients return it."""
+
 _MEDIA: Final = {
     "image_url": "images",
     "input_image": "images",
@@ -58,7 +61,7 @@ def to_generations(request: ChatRequest) -> list[GenerationRequest]:
     if set(request.modalities or ()) - {"text"}:
         raise BadRequest("This is a text model: it can answer with text only.", param="modalities")
     first = GenerationRequest(
-        Conversation(_items(request), tuple(_declared(request)), _effort(request)),
+        Conversation(_items(request), _tools(request), _effort(request)),
         _sampling(request),
         request.max_completion_tokens or request.max_tokens,
         tuple(request.stop or ()),
@@ -75,7 +78,7 @@ def calls_functions(request: ChatRequest) -> bool:
 
 def custom_tools(request: ChatRequest) -> frozenset[str]:
     """The names of the tools whose input is plain text."""
-    return frozenset(tool.name for tool in _declared(request) if tool.freeform)
+    return frozenset(tool.name for tool in _tools(request) if tool.freeform)
 
 
 def _effort(request: ChatRequest) -> ReasoningEffort:
@@ -84,7 +87,7 @@ def _effort(request: ChatRequest) -> ReasoningEffort:
 
 
 def _sampling(request: ChatRequest) -> Sampling:
-    if request.top_logprobs is not None and not request.logprobs:
+    if request.top_logprobs and not request.logprobs:
         raise BadRequest("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
     return sampling(request, (request.top_logprobs or 0) if request.logprobs else None)
 
@@ -100,7 +103,7 @@ def _conversation(messages: Sequence[Message]) -> Iterator[Item]:
     called: dict[str, str] = {}
     for number, message in enumerate(messages):
         place = f"messages[{number}]"
-        text = _text(message.content or [], f"{place}.content", lenient=message.role in ("tool", "function"))
+        text = _text(message, f"{place}.content")
         match message.role:
             case "system" | "developer":
                 yield Instructions(text)
@@ -137,8 +140,11 @@ def _plain_name(name: str | None) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name or "")[:64]
 
 
-def _text(parts: Sequence[Part], place: str, *, lenient: bool) -> str:
-    return "\n".join(_part(part, f"{place}[{number}]", lenient) for number, part in enumerate(parts))
+def _text(message: Message, place: str) -> str:
+    lenient = message.role in ("tool", "function")
+    silent = _SILENT if message.role == "assistant" else ()
+    told = [(number, part) for number, part in enumerate(message.content or ()) if part.type not in silent]
+    return "\n".join(_part(part, f"{place}[{number}]", lenient) for number, part in told)
 
 
 def _part(part: Part, place: str, lenient: bool) -> str:
@@ -158,12 +164,13 @@ def _part(part: Part, place: str, lenient: bool) -> str:
 def _tool_choice(request: ChatRequest) -> ToolChoice:
     choice, field = _chosen(request)
     names = _allowed(choice)
-    declared = {tool.name for tool in _declared(request)}
+    declared = {tool.name for tool in _tools(request)}
     if names is not None and not names <= declared:
         raise BadRequest(f"'{field}' names a tool that is not declared.", param=field)
-    if choice and choice.type == "required" and not declared:
-        raise BadRequest(f"'{field}' requires a call, and no tool is declared.", param=field)
-    return ToolChoice(_mode(choice), names, parallel=request.parallel_tool_calls is not False)
+    mode = _mode(choice)
+    if mode == "required" and not (declared if names is None else names):
+        raise BadRequest(f"'{field}' requires a call, and there is no tool to call.", param=field)
+    return ToolChoice(mode, names, parallel=request.parallel_tool_calls is not False)
 
 
 def _chosen(request: ChatRequest) -> tuple[wire.ToolChoice | None, str]:
@@ -182,6 +189,11 @@ def _mode(choice: wire.ToolChoice | None) -> ToolMode:
         case wire.ToolChoice(type="none"):
             return "none"
     return "auto"
+
+
+def _tools(request: ChatRequest) -> tuple[Tool, ...]:
+    """The tools by name. Of two with the same one, the later stands in the earlier's place."""
+    return tuple({tool.name: tool for tool in _declared(request)}.values())
 
 
 def _declared(request: ChatRequest) -> Iterator[Tool]:

@@ -28,8 +28,8 @@ def _function_choice(choice: Any) -> Any:
     match choice:
         case str():
             return {"type": choice}
-        case {"name": name}:
-            return {"type": "function", "function": {"name": name}}
+        case dict():
+            return {"type": "function", "function": choice}
     return choice
 
 
