@@ -210,12 +210,17 @@ def _path(location: tuple[int | str, ...], path: str, value: Any) -> str:
         if isinstance(step, int):
             path += f"[{step}]"
             value = value[step] if isinstance(value, list) and step < len(value) else None
-        elif isinstance(value, dict) and step not in value and number < len(location):
+        elif isinstance(value, dict) and number < len(location) and _is_tag(step, location[number], value):
             continue
         else:
             path += (f".{step}" if path else step) if _FIELD.fullmatch(step) else ""
             value = value.get(step) if isinstance(value, dict) else None
     return path
+
+
+def _is_tag(step: str, following: int | str, value: dict[str, Any]) -> bool:
+    """Whether a step only names the member of a union. A block of text has a field of that name, too: its text."""
+    return step not in value or value.get("type") == step == following
 
 
 def _explain(param: str, fault: ErrorDetails) -> str:
@@ -227,10 +232,12 @@ def _explain(param: str, fault: ErrorDetails) -> str:
             reason = str(fault["msg"]).partition(", ")[2]
         case "union_tag_invalid":
             reason = "Input is of an unknown kind"
-        case "dict_type" | "model_type" | "model_attributes_type":
+        case "dict_type" | "model_type" | "model_attributes_type" | "union_tag_not_found":
             reason = "Input should be an object"
         case "list_type" | "tuple_type":
             reason = "Input should be a list"
+        case "too_long":
+            reason = str(fault["msg"]).replace("Tuple", "List")
         case _:
             reason = str(fault["msg"])
     return f"Invalid '{param}': {reason}." if param else f"Invalid body: {reason}."

@@ -594,6 +594,7 @@ def test_a_messages_own_effort_wins() -> None:
         {"stream": "true"},
         {"stream": 1},
         {"thinking": {"type": "enabled", "budget_tokens": "1024"}},
+        {"thinking": {"type": "enabled", "budget_tokens": -1}},
         {"temperature": -0.1},
         {"temperature": 2.1},
         {"top_p": 1.1},
@@ -610,6 +611,26 @@ def test_a_messages_own_effort_wins() -> None:
 def test_impossible_fields_are_refused(fields: Wire) -> None:
     with pytest.raises(BadRequest):
         generation(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "said"),
+    [
+        (
+            {"messages": [user("Hi"), {"role": "user", "content": [{**text("a"), "text": None}]}]},
+            "messages[1].content[0].text",
+            "string",
+        ),
+        ({"messages": [{"role": "user", "content": ["Hi"]}]}, "messages[0].content[0]", "Input should be an object"),
+        ({"messages": [{"role": "user", "content": [None]}]}, "messages[0].content[0]", "Input should be an object"),
+        ({"messages": [{"role": "user", "content": [{}]}]}, "messages[0].content[0].type", "Missing"),
+        ({"stop_sequences": ["a"] * 17}, "stop_sequences", "List should have at most 16 items"),
+    ],
+)
+def test_a_fault_is_named_as_the_caller_knows_it(fields: Wire, param: str, said: str) -> None:
+    with pytest.raises(BadRequest, match=said) as refused:
+        generation(**fields)
+    assert refused.value.param == param
 
 
 def test_the_first_turn_of_a_coding_agent() -> None:

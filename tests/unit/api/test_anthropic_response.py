@@ -336,6 +336,7 @@ async def test_a_prompt_that_was_only_to_be_read_has_no_answer() -> None:
     ]
     answer = message(reply, fold(events))
     assert (answer["content"], answer["stop_reason"]) == ([], "max_tokens")
+    assert (answer["usage"]["input_tokens"], answer["usage"]["output_tokens"]) == (10, 0)
 
 
 @pytest.mark.parametrize("edits", [(), ({"type": "clear_tool_uses_20250919", "cleared_tool_uses": 2},)])

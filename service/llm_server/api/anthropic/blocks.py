@@ -182,8 +182,11 @@ _TAGS = {
 }
 
 
-def _tag(block: Any) -> str:
-    kind = block.get("type") if isinstance(block, dict) else getattr(block, "type", None)
+def _tag(block: Any) -> str | None:
+    """The name of the block's member in the union, None for what is no block."""
+    if not isinstance(block, dict):
+        return None
+    kind = block.get("type")
     if not isinstance(kind, str):
         return "other"
     if kind not in _TAGS and kind.endswith(("_tool_use", "_tool_result")):

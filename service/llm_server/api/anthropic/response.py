@@ -209,14 +209,18 @@ def _stop(reply: Reply, finish: Finish) -> JSON:
 
 
 def _usage(reply: Reply, usage: Usage) -> JSON:
-    """Cumulative, as all of this API's counts. `input_tokens` are those that no cache has saved or will save."""
+    """Cumulative, as all of this API's counts. `input_tokens` are those that no cache has saved or will save.
+
+    Of a prompt that was only to be read, the one token that the engine made all the same is nobody's.
+    """
     written = usage.stored if reply.caches else 0
+    generated, thought = (usage.completion, usage.reasoning) if reply.max_tokens else (0, 0)
     return {
         "input_tokens": usage.prompt - usage.cached - written,
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": usage.cached,
-        "output_tokens": usage.completion,
-        "output_tokens_details": {"thinking_tokens": usage.reasoning},
+        "output_tokens": generated,
+        "output_tokens_details": {"thinking_tokens": thought},
     }
 
 

@@ -35,7 +35,7 @@ class Thinking(Wire):
     """`type` is enabled (with a budget), adaptive, between_tools or disabled; `display` is summarized or omitted."""
 
     type: str
-    budget_tokens: Integer | None = None
+    budget_tokens: Annotated[Integer | None, Field(ge=0)] = None
     display: str | None = None
 
 
