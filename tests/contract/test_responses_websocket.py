@@ -13,7 +13,8 @@ import pytest
 from fastapi import FastAPI
 from openai.types.responses.responses_server_event import ResponsesServerEvent
 
-from clients import application
+from clients import application, async_client
+from exposed_metrics import Exposed
 from fakes import LONG, Fail, Hang, Script, ScriptedEngine, Wait, reply, tool_call
 from llm_server.api.stopping import announce_stopping
 from llm_server.engine.types import Submit
@@ -56,8 +57,8 @@ class Socket:
     def send(self, **body: Any) -> None:
         self.send_text(json.dumps({"type": "response.create", "model": MODEL, **body}))
 
-    def leave(self) -> None:
-        self.sent.put_nowait({"type": "websocket.disconnect", "code": 1001})
+    def leave(self, code: int = 1001) -> None:
+        self.sent.put_nowait({"type": "websocket.disconnect", "code": code})
 
     async def events(self, first: int = 0) -> list[dict[str, Any]]:
         """All that comes up to the end of one turn, in the order of its numbers."""
@@ -327,3 +328,17 @@ async def test_who_may_not_come_in_is_not_let_in(values: Any, headers: dict[str,
 async def test_the_right_key_opens() -> None:
     async with connected(application(ScriptedEngine(echo), api_key="right"), authorization="Bearer right") as socket:
         assert (await socket.turn(input="Hi"))["status"] == "completed"
+
+
+@pytest.mark.parametrize(("code", "cause"), [(1001, "disconnect"), (1006, "disconnect"), (1012, "shutdown")])
+async def test_clients_that_leave_are_told_from_a_server_that_stops(code: int, cause: str) -> None:
+    engine = ScriptedEngine([Hang()])
+    app = application(engine)
+    async with connected(app) as socket:
+        socket.send(input="Hi")
+        await engine.hanging.wait()
+        socket.leave(code)
+        await socket.serving
+    read = Exposed.of(await async_client(app).get("/metrics"))
+    assert read.value("llm_server_requests_cancelled_total", phase="prefill", cause=cause) == 1
+    assert read.value("llm_server_requests_cancelled_total") == 1

@@ -23,10 +23,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
+class Connection:
+    """A WebSocket on which turns come one after another."""
+
+    left: bool = False
+
+
+@dataclass(slots=True)
 class Exchange:
     """`route`, `method` and `dialect` are from bounded sets; `error` is the code of a refusal.
 
     `complete` says that the whole answer was sent, `stalled` for how many seconds that waited for the client to read.
+    A turn has the `connection` that it came on.
     """
 
     route: str = ""
@@ -44,15 +52,20 @@ class Exchange:
     disconnected: bool = False
     unread: bool = False
     over: bool = False
+    connection: Connection | None = None
     generations: list[GenerationWatch] = field(default_factory=list)
 
     def unix_ns(self, moment: float) -> int:
         return self.arrived_ns + int((moment - self.arrived) * 1e9)
 
     @property
+    def client_left(self) -> bool:
+        return self.disconnected or (self.connection is not None and self.connection.left)
+
+    @property
     def cause(self) -> Cause:
         """Why a generation of this exchange is given up now."""
-        if self.disconnected:
+        if self.client_left:
             return "disconnect"
         if self.unread:
             return "timeout"
@@ -61,3 +74,4 @@ class Exchange:
 
 
 current_exchange: ContextVar[Exchange | None] = ContextVar("current_exchange", default=None)
+current_connection: ContextVar[Connection | None] = ContextVar("current_connection", default=None)

@@ -1,5 +1,7 @@
 """A pure ASGI layer that takes down each HTTP request: a record, a span, a line in the log, and `Server-Timing`.
 
+Of a WebSocket it only takes down whether its client has left. Its turns take themselves down.
+
 Stands right inside the layer that gives a request its id, so that it sees every answer, refusals included. Reads the
 method, the path and the trace headers of a request, and nothing else of it.
 """
@@ -15,7 +17,7 @@ from opentelemetry.trace import StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llm_server.observability.exchange import Exchange, current_exchange
+from llm_server.observability.exchange import Connection, Exchange, current_connection, current_exchange
 from llm_server.observability.records import HttpDone
 from llm_server.observability.routes import QUIET, dialect, known_method
 from llm_server.observability.summary import log_fields, server_timing
@@ -23,6 +25,9 @@ from llm_server.observability.telemetry import Telemetry
 from llm_server.observability.tracing import exported_trace_id, start_server_span
 
 CLIENT_LEFT: Final = 499
+SERVICE_RESTART: Final = 1012
+"""The code of a WebSocket that the server itself has ended (RFC 6455's registry)."""
+
 _SERVER_ERROR: Final = 500
 
 logger = logging.getLogger("llm_server.requests")
@@ -37,6 +42,11 @@ class Observed:
         self._unread_seconds = unread_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            connection = Connection()
+            current_connection.set(connection)
+            await self._app(scope, _listening(connection, receive), send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -76,6 +86,16 @@ def _receiving(exchange: Exchange, receive: Receive) -> Receive:
         message = await receive()
         if message["type"] == "http.disconnect" and not exchange.complete:
             exchange.disconnected = True
+        return message
+
+    return received
+
+
+def _listening(connection: Connection, receive: Receive) -> Receive:
+    async def received() -> Message:
+        message = await receive()
+        if message["type"] == "websocket.disconnect" and message.get("code") != SERVICE_RESTART:
+            connection.left = True
         return message
 
     return received

@@ -42,7 +42,7 @@ def log_fields(exchange: Exchange) -> dict[str, Any]:
         "status": exchange.status,
         "seconds": round(time.monotonic() - exchange.arrived, 4),
         "error": exchange.error,
-        "client_left": exchange.disconnected,
+        "client_left": exchange.client_left,
         **(_generation_fields(exchange) if exchange.generations else {}),
     }
     return {name: value for name, value in fields.items() if value not in ("", None) and value is not False}

@@ -19,7 +19,7 @@ from opentelemetry.trace import NoOpTracer, Tracer
 from llm_server.conversation import GenerationRequest
 from llm_server.engine.types import Status
 from llm_server.observability import buckets, machine
-from llm_server.observability.exchange import Exchange, current_exchange
+from llm_server.observability.exchange import Exchange, current_connection, current_exchange
 from llm_server.observability.instruments import Tally, negotiated
 from llm_server.observability.metrics import Metrics
 from llm_server.observability.owner import scraped
@@ -59,7 +59,7 @@ class Telemetry:
 
     def _turn(self) -> Exchange:
         """An exchange of a generation's own, as on a WebSocket."""
-        turn = Exchange(route="websocket", over=True)
+        turn = Exchange(route="websocket", over=True, connection=current_connection.get())
         turn.span = start_server_span(self.tracer, "turn", {}, turn.arrived_ns)
         return turn
 
