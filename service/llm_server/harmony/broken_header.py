@@ -18,6 +18,7 @@ from llm_server.harmony.header import (
     channel_in,
     is_addressed,
     is_clean,
+    is_typed,
     read_header,
 )
 from llm_server.harmony.names import ToolNames
@@ -87,7 +88,7 @@ def rejoined(begun: Header, rest: Header, names: ToolNames) -> Header | None:
     channel = channel_in(rest.role if rest.channel is None else rest.channel)
     if channel in ("analysis", "final") or (begun.channel is not None and (channel or rest.channel is not None)):
         return None
-    if is_addressed(rest.role) or rest.role.lstrip().startswith("assistant"):
+    if begun.is_blank or any(map(is_addressed, rest.sections)) or rest.role.lstrip().startswith("assistant"):
         return None
     whole = begun.before(0)
     whole.add(rest.role, None)
@@ -100,8 +101,16 @@ def rejoined(begun: Header, rest: Header, names: ToolNames) -> Header | None:
     return whole if is_call else None
 
 
+def read_rejoined(header: Header, rest: Header, names: ToolNames) -> Heading:
+    """Read a header that two made up. If its `rest` says nothing, not even a type, only JSON was meant for the tool."""
+    heading = read_header(header, names)
+    is_certain = is_typed(header) or any(map(str.strip, rest.sections))
+    return heading if is_certain else replace(heading, otherwise="preamble")
+
+
 def holds_another(header: Header) -> bool:
     """Whether the role section holds a whole message without markers, and behind it another one's role."""
     text = header.text
     match = JOINTS.pattern.search(text) if header.is_unmarked and not is_clean(text) else None
-    return match is not None and bool(text[: match.start()].strip())
+    before = text[: match.start()].strip() if match else ""
+    return bool(before) and not before.endswith("=")

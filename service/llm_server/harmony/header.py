@@ -192,7 +192,7 @@ def read_foreign(role: str, names: ToolNames) -> Heading | None:
         return Heading("foreign", repairs=("foreign_role",))
     if name.casefold() in _PROMPTING:
         return Heading("prompt", repairs=("foreign_role",))
-    is_tool = "." in name or name.casefold() in _TOOLS or name in names
+    is_tool = "." in name.strip(".") or name.casefold() in _TOOLS or name in names
     return Heading("foreign", repairs=("foreign_role",)) if is_tool else None
 
 
@@ -255,7 +255,7 @@ def _call(
 
 def _otherwise(header: Header, channel: Channel | None, *, doubtful: bool) -> Literal["reasoning", "preamble"] | None:
     """What a call is without JSON. Thoughts may name a tool; but what has a content type is meant for the tool."""
-    if _is_typed(header):
+    if is_typed(header):
         return None
     if channel == "commentary":
         return "preamble" if doubtful else None
@@ -305,7 +305,7 @@ def _inherited(header: Header, channel: Channel | None, names: ToolNames) -> str
     if names.resolve(recipient) is not None:
         return recipient
     reserved = recipient.casefold() in _USERS | {"assistant"}
-    return recipient if match and _is_typed(header) and not reserved else None
+    return recipient if match and is_typed(header) and not reserved else None
 
 
 def _channel(header: Header) -> tuple[Channel | None, tuple[RepairKind, ...]]:
@@ -327,7 +327,7 @@ def _is_content_type(text: str) -> bool:
     return not words or words[0] in _CONTENT_TYPES or (text[0].isspace() and len(words) == 1 and words[0].isalpha())
 
 
-def _is_typed(header: Header) -> bool:
+def is_typed(header: Header) -> bool:
     """Whether a content type was given: one word in its own section, or at the end of the channel's."""
     if header.constrain is not None:
         return len(header.constrain.split()) <= 1

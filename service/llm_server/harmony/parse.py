@@ -15,7 +15,7 @@ from typing import TypeAlias
 from llm_server.events import BlockStart, BlockStop, Event, FinishReason, TokenLogprob
 from llm_server.harmony.arguments import Ending
 from llm_server.harmony.bodies import Body, Ledger, Outcome, Unlabelled
-from llm_server.harmony.broken_header import GOING_ON, Continuation, holds_another, rejoined
+from llm_server.harmony.broken_header import GOING_ON, Continuation, holds_another, read_rejoined, rejoined
 from llm_server.harmony.dispatch import FINAL, body_of, is_next_turn
 from llm_server.harmony.encoding import (
     CALL,
@@ -208,11 +208,11 @@ class HarmonyParser:
 
     def _open_message(self, header: Header, markers: TextMarkers | None) -> list[Event]:
         header.complete()
-        header = self._whole(header)
-        heading = read_header(header, self._ledger.names)
+        whole, names = self._whole(header), self._ledger.names
+        heading = read_header(header, names) if whole is header else read_rejoined(whole, header, names)
         events = self._open(heading, header, markers)
         if self._body is not None and heading.purpose in GOING_ON:
-            self._behind = Continuation(header, heading.purpose, self._ledger.blocks)
+            self._behind = Continuation(whole, heading.purpose, self._ledger.blocks)
             if markers is None:
                 self._sink = self._take_body
         return events
