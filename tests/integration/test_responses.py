@@ -164,7 +164,7 @@ def test_a_connection_needs_the_key_and_takes_no_larger_message_than_a_body(star
     server.wait_until_ready()
     with (
         openai_client(server, "wrong") as client,
-        pytest.raises(InvalidStatus, match="403"),
+        pytest.raises(InvalidStatus, match="401"),
         client.responses.connect(),
     ):
         pass

@@ -23,6 +23,9 @@ from llm_server.errors import MethodNotAllowed, NotFound, ServerError, Unauthori
 CLIENT_LEFT: Final = 499
 """What nginx logs for a client that did not wait for its answer."""
 
+_DENIAL: Final = "websocket.http.response"
+"""An extension of ASGI: a WebSocket that was asked for may be refused with a response."""
+
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -45,7 +48,7 @@ class RequestContext:
         scope.setdefault("state", {}).update(request_id=identity, dialect=self._dialect(scope["path"], headers))
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", f"{_DENIAL}.start"):
                 response = MutableHeaders(scope=message)
                 response["x-request-id"] = identity
                 response["request-id"] = identity
@@ -123,7 +126,8 @@ def _response(scope: Scope, error: Exception) -> Response:
 
 
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
+    """A WebSocket that is not open yet is answered as any request, if the server knows how."""
+    if scope["type"] == "websocket" and _DENIAL not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008})
     else:
         await response(scope, receive, send)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,8 @@ async def test_everything_else_needs_one(path: str) -> None:
     assert (await client(api_key=KEY).get(path)).status_code == 401
 
 
-async def test_no_websocket_passes_without_a_key() -> None:
-    app = application(ScriptedEngine(), api_key=KEY)
+async def opened(extensions: dict[str, dict[str, Any]]) -> list[Message]:
+    """What is sent to a client that opens a WebSocket without a key."""
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -210,6 +211,23 @@ async def test_no_websocket_passes_without_a_key() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {"type": "websocket", "path": "/v1/responses", "headers": [(b"host", b"localhost")], "subprotocols": []}
-    await app(scope, receive, send)
-    assert sent == [{"type": "websocket.close", "code": 1008}]
+    scope = {
+        "type": "websocket",
+        "path": "/v1/responses",
+        "headers": [(b"host", b"localhost")],
+        "subprotocols": [],
+        "extensions": extensions,
+    }
+    await application(ScriptedEngine(), api_key=KEY)(scope, receive, send)
+    return sent
+
+
+async def test_no_websocket_passes_without_a_key() -> None:
+    assert await opened({}) == [{"type": "websocket.close", "code": 1008}]
+
+
+async def test_a_refused_websocket_is_told_why() -> None:
+    start, body = await opened({"websocket.http.response": {}})
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 401)
+    assert {b"www-authenticate", b"x-request-id"} <= {name for name, _ in start["headers"]}
+    assert json.loads(body["body"])["error"]["code"] == "invalid_api_key"
