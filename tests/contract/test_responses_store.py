@@ -240,6 +240,23 @@ async def test_pages_follow_each_other() -> None:
     assert (await items(app, made["id"], **query))["data"] == []
 
 
+async def test_pages_end_although_ids_were_used_twice() -> None:
+    """By the caller, and by a reference to what the response goes on from anyhow."""
+    app = application(ScriptedEngine(reply("Hm.", "Hi")))
+    asked = [{"type": "message", "id": "msg_mine", "role": "user", "content": text} for text in ("One", "Two")]
+    first = await whole(app, input=asked)
+    second = await whole(app, input=[{"id": "msg_mine"}, *asked[1:]], previous_response_id=first["id"])
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 1, "order": "asc", "include": "reasoning.encrypted_content"}
+    for more in (True, True, True, True, True, False):
+        listed = await items(app, second["id"], **query)
+        assert listed["has_more"] is more
+        seen.append(listed["last_id"])
+        query["after"] = listed["last_id"]
+    assert seen[0] == "msg_mine"
+    assert len(set(seen)) == 6
+
+
 @pytest.mark.parametrize(
     ("query", "param"),
     [

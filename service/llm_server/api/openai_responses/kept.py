@@ -6,7 +6,7 @@ Knows no store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, Final
 
 from llm_server.api.http import JSON
@@ -27,9 +27,20 @@ _PREFIXES: Final[Mapping[str, str]] = {
 _PHASES: Final = ("commentary", "final_answer")
 
 
-def kept_items(items: Iterable[JSON]) -> list[JSON]:
-    """What was asked, as it is kept. Items that are nothing but a reference have to be resolved before."""
-    return [_kept(item, kind(item)) for item in items]
+def kept_items(items: Iterable[JSON], earlier: Iterable[JSON] = ()) -> list[JSON]:
+    """What was asked, as it is kept. Items that are nothing but a reference have to be resolved before.
+
+    An item has its caller's id, unless one before it has that, here or among `earlier` items: pages of a list follow
+    each other by ids.
+    """
+    taken = {item["id"] for item in earlier}
+    kept: list[JSON] = []
+    for item in items:
+        named = kind(item)
+        identity = _identity(item, named, taken)
+        taken.add(identity)
+        kept.append(_kept(item, {"id": identity, "type": named}))
+    return kept
 
 
 def listed(item: JSON) -> JSON:
@@ -39,9 +50,9 @@ def listed(item: JSON) -> JSON:
     return item
 
 
-def _kept(item: JSON, named: str) -> JSON:
-    kept = {"id": _identity(item, named), "type": named}
-    match named:
+def _kept(item: JSON, kept: JSON) -> JSON:
+    """`kept` is what it has in common with the others: its id and its type."""
+    match named := kept["type"]:
         case "message":
             return {**kept, **_message(item)}
         case "function_call":
@@ -56,9 +67,9 @@ def _kept(item: JSON, named: str) -> JSON:
     return {**item, **kept}
 
 
-def _identity(item: JSON, named: str) -> str:
+def _identity(item: JSON, named: str, taken: Set[str]) -> str:
     match item.get("id"):
-        case str(identity) if 0 < len(identity) <= LONGEST_ID:
+        case str(identity) if 0 < len(identity) <= LONGEST_ID and identity not in taken:
             return identity
     return new_id(_PREFIXES.get(named, "item"))
 

@@ -84,8 +84,8 @@ class Turn:
             return
         context = self.context
         previous = response["previous_response_id"] if context.linked else None
-        asked = context.own if context.linked else [*context.prior, *context.own]
-        stored = Stored(response["id"], previous, kept_items(asked), response)
+        asked = kept_items(context.own, context.prior) if context.linked else kept_items([*context.prior, *context.own])
+        stored = Stored(response["id"], previous, asked, response)
         if not await store.save(stored):
             self.writer.response = {**response, "store": False}
 
