@@ -9,24 +9,24 @@ from __future__ import annotations
 import json
 import re
 from enum import Enum, auto
-from functools import lru_cache
 from typing import Final
 
 from llm_server.harmony.repairs import RepairKind
+from llm_server.harmony.wrapped_arguments import arguments_in, remark_then_object, wrappings
 
 LONGEST_LEAD: Final = 200
 """What is held back at the start, to see what it is: at most this many characters."""
 
 _STRUCTURE = re.compile(r'["{}\[\]]')
 _STRING = re.compile(r'["\\]')
-_REMARK_THEN_OBJECT = re.compile(
-    r"(?!\*\*\*|---|\+\+\+|#!)(?:[^\n{`]*[:.]|json|code)?\s*(?:```\w*\s*)?(?=\{)", re.IGNORECASE
-)
 _OBJECT_BEGINS = re.compile(r'\{\s{0,50}["}]')
 _OBJECT_MAY_BEGIN = re.compile(r"\{\s{0,50}")
 _SPACE = re.compile(r"\s+")
 _BLANK = " \t\r\n\f\v\N{NO-BREAK SPACE}\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NO-BREAK SPACE}"
 """What may stand before an object and is no part of it, the byte order mark included."""
+_NOTHING = frozenset({"null", "None", "undefined", '""', "''", "[]", "()"})
+"""What is written for arguments that are none."""
+
 _CLOSING = {"{": "}", "[": "]"}
 
 
@@ -96,6 +96,7 @@ class JsonScanner:
 
 class _State(Enum):
     LEAD = auto()
+    WRAPPED = auto()
     JSON = auto()
     TEXT = auto()
     OVER = auto()
@@ -104,7 +105,8 @@ class _State(Enum):
 class ArgumentReader:
     """`take` returns what of the arguments may be passed on; `close` the rest, and whether they are whole.
 
-    `tool` is the called tool's name: `{"name": tool, "arguments": {…}}` in place of the arguments is unwrapped.
+    `tool` is the called tool's name: `{"name": tool, "arguments": {…}}` in place of the arguments is unwrapped. Where
+    these are a string, all of it is held back.
     `repairs` lists what was put right, at most one of a kind.
     """
 
@@ -115,13 +117,17 @@ class ArgumentReader:
         self._held_space: list[str] = []
         self._scanner = JsonScanner()
         self._parts: list[str] = []
-        self._wrappings = _wrappings(tool) if tool else ()
+        self._wrapped: list[str] = []
+        self._wrappings = wrappings(tool) if tool else ()
+        self._remark_then_object = remark_then_object(tool)
 
     @property
     def looks_cut(self) -> bool:
         """Whether the text so far is most likely not all that the model had to say."""
         if self._state is _State.LEAD:
             return not self._lead or self._lead.startswith("{")
+        if self._state is _State.WRAPPED:
+            return JsonScanner().end("".join(self._wrapped)) is None
         if self._state is not _State.JSON:
             return False
         return not "".join(self._parts).rstrip().endswith(("}", "]")) or self._closing() is None
@@ -134,6 +140,9 @@ class ArgumentReader:
                 return self._take_lead(text)
             case _State.TEXT:
                 return self._take_text(text)
+            case _State.WRAPPED:
+                self._wrapped.append(text)
+                return ""
             case _State.OVER:
                 self._take_rest(text)
                 return ""
@@ -141,10 +150,16 @@ class ArgumentReader:
     def close(self, ending: Ending) -> tuple[str, bool]:
         """What is left to pass on, and whether the arguments are whole."""
         lead, passed = self._lead, ""
+        if self._state is _State.WRAPPED:
+            arguments = None if ending.leaves_a_rest else arguments_in("".join(self._wrapped))
+            if arguments is not None:
+                self.repairs.add("wrapped_call")
+                return arguments, True
+            passed = self._begin_json("".join(self._wrapped))
         if _OBJECT_BEGINS.match(lead) or _OBJECT_MAY_BEGIN.fullmatch(lead):
             passed = self._begin_json(lead)
         match self._state:
-            case _State.LEAD if not lead:
+            case _State.LEAD if not lead or lead.rstrip() in _NOTHING:
                 return self._close_empty(ending)
             case _State.LEAD:
                 self.repairs.add("arguments_not_json")
@@ -153,7 +168,7 @@ class ArgumentReader:
                 return "", not ending.leaves_a_rest
             case _State.OVER:
                 return passed, True
-            case _State.JSON:
+            case _State.JSON | _State.WRAPPED:
                 rest, whole = self._close_json(ending)
                 return passed + rest, whole
 
@@ -184,7 +199,7 @@ class ArgumentReader:
         lead = self._lead
         if not lead:
             return ""
-        match = _REMARK_THEN_OBJECT.match(lead, 0, LONGEST_LEAD + 1)
+        match = self._remark_then_object.match(lead, 0, LONGEST_LEAD + 1)
         rest = lead[match.end() :] if match else ""
         if _OBJECT_BEGINS.match(rest):
             if rest != lead:
@@ -201,9 +216,13 @@ class ArgumentReader:
         compact = _SPACE.sub("", text[:LONGEST_LEAD])
         if len(text) <= LONGEST_LEAD and any(wrapping.startswith(compact) for wrapping in self._wrappings):
             return ""
-        if compact.startswith(self._wrappings):
+        wrapping = next((wrapping for wrapping in self._wrappings if compact.startswith(wrapping)), "")
+        if wrapping.endswith("{"):
             self.repairs.add("wrapped_call")
-            return self._begin_json(text[text.index("{", 1) :])
+            return self._begin_json("{" + text.split("{", wrapping.count("{"))[-1])
+        if wrapping:
+            self._state, self._lead, self._wrapped = _State.WRAPPED, "", [text]
+            return ""
         return self._begin_json(text)
 
     def _begin_json(self, text: str) -> str:
@@ -234,17 +253,6 @@ class ArgumentReader:
     def _take_rest(self, text: str) -> None:
         if "wrapped_call" not in self.repairs and not text.isspace() and text:
             self.repairs.add("text_around_arguments")
-
-
-@lru_cache(maxsize=256)
-def _wrappings(tool: str) -> tuple[str, ...]:
-    """The ways in which a call can wrap its own arguments, without white space."""
-    return tuple(
-        f'{{"{key}":"{name}","{arguments}":{{'
-        for key in ("name", "tool", "tool_name", "function", "recipient_name")
-        for name in (tool, f"functions.{tool}")
-        for arguments in ("arguments", "args", "parameters", "params", "input")
-    )
 
 
 def _may_be_remark(lead: str) -> bool:

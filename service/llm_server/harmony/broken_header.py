@@ -11,6 +11,7 @@ from itertools import product
 from typing import Final
 
 from llm_server.harmony.header import (
+    CHANNELS,
     LONGEST_SECTION,
     Header,
     Heading,
@@ -75,9 +76,10 @@ class Continuation:
 
 
 def may_be_addressed(text: str) -> bool:
-    """Whether a body begins, as far as it goes, like the part of a header that names a recipient."""
+    """Whether a body begins, as far as it goes, like the part of a header that names a recipient, or is a channel."""
     text = _BLANKS.sub(" ", text[:LONGEST_SECTION]).lstrip()
-    return any(text.startswith(begin) or begin.startswith(text) for begin in _RECIPIENTS)
+    is_channel = any(channel.startswith(text.rstrip()) for channel in CHANNELS)
+    return is_channel or any(text.startswith(begin) or begin.startswith(text) for begin in _RECIPIENTS)
 
 
 def rejoined(begun: Header, rest: Header, names: ToolNames) -> Header | None:
