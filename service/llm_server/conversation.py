@@ -145,7 +145,8 @@ class GenerationRequest:
     """One answer to generate. `max_tokens` None means the rest of the context; reasoning counts towards it.
 
     `stop` strings end the answer in the final channel only. `answer_schema` is a JSON Schema that the final message
-    satisfies. `reasoning_budget` bounds the tokens of analysis; None leaves room for an answer within `max_tokens`.
+    satisfies: all of it if `strict_answer`, else what of it can be enforced. `reasoning_budget` bounds the tokens of
+    analysis; None leaves room for an answer within `max_tokens`.
     `raw` is a prompt of the caller's own, as token ids, in place of the conversation; no grammar holds for its answer.
     """
 
@@ -155,6 +156,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
     answer_schema: Mapping[str, Any] | None = None
+    strict_answer: bool = True
     reasoning_budget: int | None = None
     raw: tuple[int, ...] | None = field(default=None, repr=False)
 

@@ -70,6 +70,16 @@ async def test_a_tool_that_is_not_strict_is_served_without_what_is_too_hard(app:
             assert answer.status_code == 200, f"{name}: {answer.text}"
 
 
+@pytest.mark.parametrize("keyword", ["pattern", "multipleOf", "maximum", "patternProperty"])
+@pytest.mark.parametrize("strict", [{}, {"strict": None}, {"strict": False}])
+async def test_so_is_an_answer_that_need_not_be_strict(app: FastAPI, keyword: str, strict: dict[str, Any]) -> None:
+    for name, (schema, word) in REFUSED.items():
+        if word == keyword:
+            form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, **strict}}
+            answer = await post(app, "/v1/chat/completions", response_format=form)
+            assert answer.status_code == 200, f"{name}: {answer.text}"
+
+
 async def test_no_schema_is_quoted_in_its_refusal(app: FastAPI) -> None:
     schema = {"type": "object", "properties": {"zebra": {"type": "string", "pattern": "^(zebra"}}}
     answer = await post(app, "/v1/chat/completions", **chat_tool(schema, strict=True))

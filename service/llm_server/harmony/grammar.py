@@ -37,7 +37,7 @@ def rules_to_try(request: GenerationRequest) -> list[str]:
     """
     rules = [rule for tool in request.callable_tools for rule in _rules_of(tool) if rule != _TEXT]
     if request.answer_schema is not None:
-        rules.append(json_rule(request.answer_schema, strict=True))
+        rules += _schema_rules(request.answer_schema, request.strict_answer)
     return rules
 
 
@@ -112,10 +112,8 @@ def _message(name: str, channel: str, budget: int | None) -> Iterator[str]:
 def _answer(request: GenerationRequest, faults: Mapping[str, str]) -> str:
     if request.answer_schema is None:
         return _TEXT
-    rule = json_rule(request.answer_schema, strict=True)
-    if fault := faults.get(rule):
-        raise _refusal("The schema of the answer", fault, request.answer_schema)
-    return rule
+    rules = _schema_rules(request.answer_schema, request.strict_answer)
+    return _first_enforceable(rules, faults, "The schema of the answer", request.answer_schema)
 
 
 def _calls(tools: Sequence[Tool], faults: Mapping[str, str], parallel: bool) -> Iterator[str]:
@@ -140,25 +138,34 @@ def _body(tool: Tool, faults: Mapping[str, str]) -> str:
 
 
 def _rule_of(tool: Tool, faults: Mapping[str, str]) -> str:
-    """The first of the tool's rules that can be enforced."""
-    rules = _rules_of(tool)
+    return _first_enforceable(_rules_of(tool), faults, f"The input of the tool '{tool.name}'", tool.parameters or {})
+
+
+def _first_enforceable(rules: Sequence[str], faults: Mapping[str, str], what: str, schema: Mapping[str, Any]) -> str:
+    """
+    Raises:
+        BadRequest: none of the rules can be enforced. It says so of `what`, whose schema they were made of.
+    """
     if rule := next((rule for rule in rules if not faults.get(rule)), None):
         return rule
-    raise _refusal(f"The input of the tool '{tool.name}'", faults[rules[-1]], tool.parameters or {})
+    raise _refusal(what, faults[rules[-1]], schema)
 
 
 def _rules_of(tool: Tool) -> list[str]:
-    """What the tool takes, and, if it is not strict, what remains of that without what may be hard to enforce."""
     match tool.freeform:
         case None:
-            schema = {"type": "object"} if tool.parameters is None else tool.parameters
-            rules = [json_rule(schema, strict=tool.strict)]
-            return rules if tool.strict else list(dict.fromkeys([*rules, json_rule(weakened(schema), strict=False)]))
+            return _schema_rules({"type": "object"} if tool.parameters is None else tool.parameters, tool.strict)
         case freeform if freeform.syntax == "regex":
             return [f"/{freeform.definition.replace('/', chr(92) + '/')}/"]
         case freeform if freeform.syntax == "lark":
             return [f"%lark {{\n{freeform.definition}\n}}"]
     return [_TEXT]
+
+
+def _schema_rules(schema: Mapping[str, Any], strict: bool) -> list[str]:
+    """What satisfies the schema, and, if it is not strict, what remains of it without what may be hard to enforce."""
+    rules = [json_rule(schema, strict=strict)]
+    return rules if strict else list(dict.fromkeys([*rules, json_rule(weakened(schema), strict=False)]))
 
 
 def _refusal(what: str, fault: str, schema: Mapping[str, Any]) -> BadRequest:

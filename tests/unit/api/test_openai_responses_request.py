@@ -517,6 +517,12 @@ def test_the_answers_schema(text: Any, schema: Any) -> None:
     assert mapped(text=text).answer_schema == schema
 
 
+@pytest.mark.parametrize(("strict", "enforced"), [({}, True), ({"strict": False}, False), ({"strict": True}, True)])
+def test_an_answer_is_as_strict_as_the_response_says(strict: dict[str, Any], enforced: bool) -> None:
+    form = {"type": "json_schema", "name": "n", "schema": {"type": "array"}, **strict}
+    assert mapped(text={"format": form}).strict_answer is enforced
+
+
 @pytest.mark.parametrize("verbosity", ["low", "medium", "high"])
 def test_verbosity_is_told_unless_it_is_the_models_own(verbosity: str) -> None:
     told = [

@@ -175,6 +175,13 @@ def test_a_tool_that_is_not_strict_is_held_to_what_can_be_enforced() -> None:
     assert accepted(asked, call("f", '{"a": "x"}')) < len(call("f", '{"a": "x"}'))
 
 
+def test_an_answer_that_is_not_strict_is_held_to_what_can_be_enforced() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "not": {"required": ["b"]}}
+    asked = request(answer_schema=schema, strict_answer=False)
+    assert accepted(asked, message("final", '{"a": 1}', RETURN)) == len(message("final", '{"a": 1}', RETURN))
+    assert accepted(asked, message("final", '{"a": "x"}', RETURN)) < len(message("final", '{"a": "x"}', RETURN)) - 1
+
+
 def test_schemas_are_limited_in_size_and_depth() -> None:
     deep: dict[str, Any] = {"type": "string"}
     for _ in range(MAX_SCHEMA_DEPTH):

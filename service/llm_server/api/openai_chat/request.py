@@ -67,6 +67,7 @@ def to_generations(request: ChatRequest) -> list[GenerationRequest]:
         tuple(request.stop or ()),
         _tool_choice(request),
         _answer_schema(request.response_format),
+        _is_strict(request.response_format),
     )
     return [nth_choice(first, index) for index in range(request.n or 1)]
 
@@ -232,6 +233,11 @@ def _answer_schema(asked: ResponseFormat | None) -> Mapping[str, Any] | None:
         case ResponseFormat(type="json_object"):
             return {"type": "object"}
     return None
+
+
+def _is_strict(asked: ResponseFormat | None) -> bool:
+    """Not unless it says so, by this API's default."""
+    return bool(asked and asked.json_schema and asked.json_schema.strict)
 
 
 def _format(asked: ResponseFormat | None) -> str:

@@ -173,6 +173,7 @@ class JSONSchema(Wire):
     name: Name = "response"
     description: str | None = None
     schema_: Annotated[dict[str, Any], Field(alias="schema", default_factory=dict)]
+    strict: bool | None = None
 
 
 class ResponseFormat(Wire):

@@ -64,6 +64,7 @@ def to_generation(body: ResponseRequest, history: History, tools: Toolbox) -> Ge
         tuple(body.stop or ()),
         tool_choice=tools.choice(body.tool_choice, parallel=body.parallel_tool_calls is not False),
         answer_schema=_answer_schema(body.text),
+        strict_answer=is_strict(body.text),
     )
 
 
@@ -101,6 +102,11 @@ def _answer_schema(text: TextConfig | None) -> Mapping[str, Any] | None:
         case "json_object":
             return {"type": "object"}
     return None
+
+
+def is_strict(text: TextConfig | None) -> bool:
+    """Unless it says otherwise. The response tells."""
+    return text is None or text.format is None or text.format.strict is not False
 
 
 def _formats(text: TextConfig | None) -> Iterator[Item]:

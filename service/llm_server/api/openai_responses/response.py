@@ -11,7 +11,7 @@ from typing import Final, assert_never
 
 from llm_server.api.http import JSON
 from llm_server.api.openai_responses.output import OutputItem, Piece, new_id, output_item, visible
-from llm_server.api.openai_responses.request import ENCRYPTED, effort
+from llm_server.api.openai_responses.request import ENCRYPTED, effort, is_strict
 from llm_server.api.openai_responses.schema import ResponseRequest
 from llm_server.api.openai_responses.tools import Known, shown, shown_choice
 from llm_server.errors import BadRequest, Overloaded, ServerError
@@ -173,7 +173,7 @@ def _text(body: ResponseRequest) -> JSON:
     asked = body.text.format if body.text else None
     if asked is None or asked.type != "json_schema":
         return {"format": {"type": asked.type if asked else "text"}, "verbosity": verbosity}
-    shown = {"type": asked.type, "name": asked.name, "schema": asked.schema_, "strict": asked.strict is not False}
+    shown = {"type": asked.type, "name": asked.name, "schema": asked.schema_, "strict": is_strict(body.text)}
     return {"format": {**shown, "description": asked.description}, "verbosity": verbosity}
 
 
