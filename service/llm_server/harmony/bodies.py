@@ -17,6 +17,7 @@ from llm_server.harmony.broken_header import may_be_addressed
 from llm_server.harmony.header import LONGEST_SECTION, is_addressed
 from llm_server.harmony.names import ToolNames, sanitise
 from llm_server.harmony.repairs import Repair, RepairKind
+from llm_server.harmony.unfinished import begins_as_thought
 
 LONGEST_HELD: Final = 32_768
 """Characters of a body that are held back at most, to see what they are."""
@@ -227,6 +228,7 @@ class Unlabelled(Answer):
         self._length += len(text)
         if self._length <= LONGEST_HELD and len(self._held) <= LONGEST_HELD:
             return []
+        self._wanted = self._wanted and not begins_as_thought(self._text)
         return self._let_go() if self._wanted else self._forget()
 
     def close(self, ending: Ending, tokens: int) -> list[Event]:
@@ -246,6 +248,8 @@ class Unlabelled(Answer):
 
     def release(self, ending: Ending) -> list[Event]:
         """Show what was held back: the turn has ended and there is no better answer."""
+        if begins_as_thought(self._text):
+            return self._forget()
         return [*self._let_go(), *super().close(ending, self.tokens)]
 
     @property

@@ -83,7 +83,7 @@ def may_be_addressed(text: str) -> bool:
 
 
 def rejoined(begun: Header, rest: Header, names: ToolNames) -> Header | None:
-    """The header that two make up if a marker between messages was written within it, and if it is a call's.
+    """The header that two make up if a marker between messages was written within it: a call's, or a thought's.
 
     `rest` is complete, and says neither who speaks, nor to whom, nor a channel if `begun` has one.
     """
@@ -99,14 +99,14 @@ def rejoined(begun: Header, rest: Header, names: ToolNames) -> Header | None:
         whole.channel = rest.channel
     if rest.constrain is not None:
         whole.constrain = f"{whole.constrain or ''}{rest.constrain}"
-    is_call = all(map(is_clean, whole.sections)) and read_header(whole, names).purpose == "call"
-    return whole if is_call else None
+    purpose = read_header(whole, names).purpose
+    return whole if purpose == "reasoning" or (purpose == "call" and all(map(is_clean, whole.sections))) else None
 
 
 def read_rejoined(header: Header, rest: Header, names: ToolNames) -> Heading:
     """Read a header that two made up. If its `rest` says nothing, not even a type, only JSON was meant for the tool."""
     heading = read_header(header, names)
-    is_certain = is_typed(header) or any(map(str.strip, rest.sections))
+    is_certain = heading.purpose != "call" or is_typed(header) or any(map(str.strip, rest.sections))
     return heading if is_certain else replace(heading, otherwise="preamble")
 
 

@@ -309,7 +309,7 @@ def _inherited(header: Header, channel: Channel | None, names: ToolNames) -> str
 
 
 def _channel(header: Header) -> tuple[Channel | None, tuple[RepairKind, ...]]:
-    channel = channel_in(header.channel or "")
+    channel = channel_in((header.constrain if header.channel is None else header.channel) or "")
     repairs: tuple[RepairKind, ...] = ("abandoned_header",) if header.inherited else ()
     if not is_clean(header.role):
         repairs += ("unlabelled_text",)

@@ -243,6 +243,11 @@ class HarmonyParser:
         begun = self._broken_off
         return (rejoined(begun, header, self._ledger.names) if begun else None) or header
 
+    def _is_rest_of_thought(self, header: Header) -> bool:
+        header = header.before(0)
+        whole = self._whole(header)
+        return whole is not header and read_header(whole, self._ledger.names).purpose == "reasoning"
+
     def _resume_header(self, marker: int | None) -> None:
         """What the body holds was still the header's, if it reads as such and nothing of it was told."""
         behind, self._behind = self._behind, None
@@ -309,6 +314,8 @@ class HarmonyParser:
 
     def _open_unfinished(self, header: Header, *, called: bool) -> list[Event]:
         heading, begin = read_unfinished(header, self._ledger.names, called=called)
+        if heading.purpose == "unlabelled" and self._is_rest_of_thought(header):
+            heading = Heading("reasoning", "analysis", repairs=("missing_message",))
         markers = JOINTS if header.is_unmarked and heading.purpose not in ("foreign", "prompt") else None
         events = self._open(heading, header, markers)
         for text, logprob in header.pieces:

@@ -87,6 +87,8 @@ def _in_channel(header: Header) -> tuple[Heading, int]:
         begin = _skip(_TO_THE_USER, text, match.end())
         if not _is_recipient(text[begin:]):
             return Heading("answer", "final", repairs=("missing_message",)), _skip(_TYPE, text, begin)
+    if channel_in(header.inherited) == "analysis":
+        return Heading("reasoning", "analysis", repairs=("missing_message",)), len(text)
     if match or any(channel.startswith(text.strip()) for channel in CHANNELS):
         return Heading("broken", None, repairs=("missing_message",)), len(text)
     return Heading("garbled", None, repairs=("unknown_channel", "unlabelled_text")), 0
@@ -115,6 +117,12 @@ def _is_beginning(text: str, begin: int, *, started: bool) -> bool:
     if not text[:begin].strip():
         return word == "to" or (started and any(role.startswith(word) for role in _ROLES))
     return any(next_word.startswith(word) for next_word in (*CHANNELS, "to=")) and (started or len(word) > 2)
+
+
+def begins_as_thought(text: str) -> bool:
+    """Whether a text begins with the name of the analysis channel, whose markers were lost."""
+    match = _CHANNEL_FIRST.match(text) or _GLUED_ANALYSIS.match(text)
+    return match is not None and match[1].lower() == "analysis" and not _PROSE["analysis"].match(text, match.end())
 
 
 def _is_recipient(text: str) -> bool:

@@ -104,6 +104,18 @@ THOUGHT = message(texts("analysis"), SECRETS).map(lambda tokens: [START, *encode
 LOOSE_THOUGHT = SECRETS.map(lambda tokens: [CHANNEL, *encoded("analysis"), MESSAGE, *tokens, END])
 """Without `<|start|>` what came before may be its header, too, and address it to a tool."""
 
+BROKEN_THOUGHT = st.tuples(MARKER, MARKER, st.booleans(), SECRETS).map(
+    lambda parts: [
+        *(START, *encoded("assistant")),
+        *(parts[0] if parts[2] else [CHANNEL]),
+        *encoded("analysis"),
+        *([MESSAGE] if parts[2] else parts[1]),
+        *parts[3],
+        END,
+    ]
+)
+"""One marker of its header is another one."""
+
 NOISE = st.one_of(MARKER, MARKER, texts(*HEADER_TEXTS), texts(*BODY_TEXTS), LEGAL, THOUGHT, LOOSE_THOUGHT)
 UNKNOWN = st.integers(-5, VOCABULARY_SIZE + 100_000).map(lambda token: [token])
 
@@ -147,7 +159,7 @@ def test_blocks_are_well_nested_and_never_empty(tokens: list[int], truncated: bo
 
 
 @ANY
-@given(streams(NOISE, UNKNOWN), st.sampled_from([True, False, None]))
+@given(streams(NOISE, BROKEN_THOUGHT, UNKNOWN), st.sampled_from([True, False, None]))
 def test_neither_thoughts_nor_special_tokens_come_out(tokens: list[int], truncated: bool | None) -> None:
     parser, events = events_of(tokens, truncated)
     shown = repr((events, parser.repairs, parser.undeclared_calls, parser.channel_tokens, parser))
