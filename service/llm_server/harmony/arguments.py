@@ -24,6 +24,9 @@ _OBJECT_MAY_BEGIN = re.compile(r"\{\s{0,50}")
 _SPACE = re.compile(r"\s+")
 _BLANK = " \t\r\n\f\v\N{NO-BREAK SPACE}\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NO-BREAK SPACE}"
 """What may stand before an object and is no part of it, the byte order mark included."""
+_UNFINISHED_LEAD = re.compile(r"\s*$|\{|```(?!.*```)|\[(?!.*\]\s*$)|.*[\[({:`]\s*$", re.DOTALL)
+"""What goes on: nothing yet, an object, a fence or a list that was not closed, or what announces something."""
+
 _NOTHING = frozenset({"null", "None", "undefined", '""', "''", "[]", "()"})
 """What is written for arguments that are none."""
 
@@ -125,7 +128,7 @@ class ArgumentReader:
     def looks_cut(self) -> bool:
         """Whether the text so far is most likely not all that the model had to say."""
         if self._state is _State.LEAD:
-            return not self._lead or self._lead.startswith("{")
+            return _UNFINISHED_LEAD.match(self._lead) is not None
         if self._state is _State.WRAPPED:
             return JsonScanner().end("".join(self._wrapped)) is None
         if self._state is not _State.JSON:
@@ -149,13 +152,9 @@ class ArgumentReader:
 
     def close(self, ending: Ending) -> tuple[str, bool]:
         """What is left to pass on, and whether the arguments are whole."""
-        lead, passed = self._lead, ""
         if self._state is _State.WRAPPED:
-            arguments = None if ending.leaves_a_rest else arguments_in("".join(self._wrapped))
-            if arguments is not None:
-                self.repairs.add("wrapped_call")
-                return arguments, True
-            passed = self._begin_json("".join(self._wrapped))
+            return self._close_wrapped(ending)
+        lead, passed = self._lead, ""
         if _OBJECT_BEGINS.match(lead) or _OBJECT_MAY_BEGIN.fullmatch(lead):
             passed = self._begin_json(lead)
         match self._state:
@@ -168,9 +167,18 @@ class ArgumentReader:
                 return "", not ending.leaves_a_rest
             case _State.OVER:
                 return passed, True
-            case _State.JSON | _State.WRAPPED:
+            case _:
                 rest, whole = self._close_json(ending)
                 return passed + rest, whole
+
+    def _close_wrapped(self, ending: Ending) -> tuple[str, bool]:
+        text = "".join(self._wrapped)
+        arguments = None if ending.leaves_a_rest else arguments_in(text)
+        if arguments is None:
+            self._state, self._lead = _State.LEAD, text
+            return self.close(ending)
+        self.repairs.add("wrapped_call")
+        return arguments, True
 
     def _close_empty(self, ending: Ending) -> tuple[str, bool]:
         if ending.leaves_a_rest:
