@@ -100,14 +100,20 @@ def rejoined(begun: Header, rest: Header, names: ToolNames) -> Header | None:
     if rest.constrain is not None:
         whole.constrain = f"{whole.constrain or ''}{rest.constrain}"
     purpose = read_header(whole, names).purpose
-    return whole if purpose == "reasoning" or (purpose == "call" and all(map(is_clean, whole.sections))) else None
+    is_clean_call = purpose in ("call", "undeclared_call") and all(map(is_clean, whole.sections))
+    is_meant = purpose == "call" or _says_more(whole, rest)
+    return whole if purpose == "reasoning" or (is_clean_call and is_meant) else None
 
 
 def read_rejoined(header: Header, rest: Header, names: ToolNames) -> Heading:
     """Read a header that two made up. If its `rest` says nothing, not even a type, only JSON was meant for the tool."""
     heading = read_header(header, names)
-    is_certain = heading.purpose != "call" or is_typed(header) or any(map(str.strip, rest.sections))
+    is_certain = heading.purpose != "call" or _says_more(header, rest)
     return heading if is_certain else replace(heading, otherwise="preamble")
+
+
+def _says_more(header: Header, rest: Header) -> bool:
+    return is_typed(header) or any(map(str.strip, rest.sections))
 
 
 def holds_another(header: Header) -> bool:

@@ -175,6 +175,36 @@ def test_a_tool_that_is_not_strict_is_held_to_what_can_be_enforced() -> None:
     assert accepted(asked, call("f", '{"a": "x"}')) < len(call("f", '{"a": "x"}'))
 
 
+def many_tools(count: int, *, strict: bool = False) -> list[Tool]:
+    """Each with a schema of its own."""
+    return [
+        Tool(f"tool_{number}", parameters={"type": "object", "required": [f"x{number}"]}, strict=strict)
+        for number in range(count)
+    ]
+
+
+def test_of_more_schemas_than_can_be_told_apart_the_strict_ones_are_enforced_first() -> None:
+    strict = Tool("strict", parameters={"type": "object", "required": ["y"]}, strict=True)
+    asked = replace(request(*many_tools(400), strict), max_tokens=100)
+    for name, field in (("tool_0", "x0"), ("strict", "y")):
+        assert accepted(asked, right := call(name, f'{{"{field}": 1}}')) == len(right)
+        assert accepted(asked, wrong := call(name, "{}")) < len(wrong) - 1
+    assert accepted(asked, object_ := call("tool_399", "{}")) == len(object_)
+    assert accepted(asked, number := call("tool_399", "7")) < len(number) - 1
+
+
+def test_tools_with_one_schema_are_all_enforced() -> None:
+    tools = [replace(tool, parameters={"type": "object", "required": ["x"]}) for tool in many_tools(400, strict=True)]
+    asked = replace(request(*tools), max_tokens=100)
+    assert accepted(asked, right := call("tool_399", '{"x": 1}')) == len(right)
+    assert accepted(asked, wrong := call("tool_399", "{}")) < len(wrong) - 1
+
+
+def test_more_strict_schemas_than_can_be_told_apart_are_refused() -> None:
+    with pytest.raises(BadRequest, match="strict"):
+        turn_grammar(replace(request(*many_tools(400, strict=True)), max_tokens=100))
+
+
 def test_an_answer_that_is_not_strict_is_held_to_what_can_be_enforced() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "not": {"required": ["b"]}}
     asked = request(answer_schema=schema, strict_answer=False)
