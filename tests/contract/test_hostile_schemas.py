@@ -80,6 +80,29 @@ async def test_so_is_an_answer_that_need_not_be_strict(app: FastAPI, keyword: st
             assert answer.status_code == 200, f"{name}: {answer.text}"
 
 
+@pytest.mark.parametrize("limit", [None, 50])
+async def test_a_tool_more_or_less_is_no_failure(app: FastAPI, limit: int | None) -> None:
+    """256 different schemas are one more than the grammar library tells apart."""
+    schemas = [{"type": "object", "properties": {f"x{number}": {"type": "string"}}} for number in range(256)]
+    tools = [
+        {"type": "function", "function": {"name": f"f{number}", "parameters": schema}}
+        for number, schema in enumerate(schemas)
+    ]
+    answer = await post(app, "/v1/chat/completions", tools=tools, max_tokens=limit)
+    assert answer.status_code == 200, answer.text
+
+
+async def test_what_the_library_panics_at_is_refused(app: FastAPI) -> None:
+    """More schemas than it tells apart, hidden in a grammar."""
+    schemas = "\n".join(f'r{number}: %json {{"const": {number}}}' for number in range(300))
+    definition = f"start: {' | '.join(f'r{number}' for number in range(300))}\n{schemas}"
+    grammar = {"type": "grammar", "grammar": {"syntax": "lark", "definition": definition}}
+    tool = {"type": "custom", "custom": {"name": "f", "format": grammar}}
+    answer = await post(app, "/v1/chat/completions", tools=[tool])
+    assert answer.status_code == 400, answer.text
+    assert "too complex" in said(answer)
+
+
 async def test_no_schema_is_quoted_in_its_refusal(app: FastAPI) -> None:
     schema = {"type": "object", "properties": {"zebra": {"type": "string", "pattern": "^(zebra"}}}
     answer = await post(app, "/v1/chat/completions", **chat_tool(schema, strict=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from llguidance import LLMatcher
 
 from llm_server.conversation import GenerationRequest, Tool
 from llm_server.errors import BadRequest
-from llm_server.harmony.faults import KnownFaults, reason
+from llm_server.harmony.faults import TOO_COMPLEX, KnownFaults, reason
 from llm_server.harmony.schemas import json_rule, telling_keywords, weakened
 
 HEADERS: Final = 14
@@ -24,7 +25,11 @@ HEADERS: Final = 14
 SHORTEST_PREAMBLE, LONGEST_PREAMBLE = 16, 256
 """Tokens of what is said before a call that must come. With less room, nothing is."""
 
+MOST_SCHEMAS: Final = 250
+"""Schemas and grammars of tools that may differ from each other in one turn. The library tells 255 apart."""
+
 _TEXT: Final = "TEXT"
+_ANY_OBJECT: Final = json_rule({"type": "object"}, strict=False)
 _KNOWN: Final = KnownFaults(256)
 _NO_FAULTS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -120,21 +125,35 @@ def _calls(tools: Sequence[Tool], faults: Mapping[str, str], parallel: bool) -> 
     names = [f"call_{number}" for number, _ in enumerate(tools)]
     another = f' (<|end|> <|start|> "assistant" ({" | ".join(names)}))*' if parallel else ""
     yield f"calls: ({' | '.join(names)}){another} <|call|>"
-    for name, tool in zip(names, tools, strict=True):
+    rules = _told_apart(tools, [_rule_of(tool, faults) for tool in tools])
+    inputs = {rule: f"input_{number}" for number, rule in enumerate(dict.fromkeys(rules))}
+    for name, tool, rule in zip(names, tools, rules, strict=True):
         channel = "COMMENTARY" if tool.freeform else "(COMMENTARY | ANALYSIS)"
-        yield f"{name}: <|channel|> {channel} {_body(tool, faults)}"
+        yield f"{name}: <|channel|> {channel} {_header(tool)} <|message|> {inputs[rule]}"
+    for rule, name in inputs.items():
+        yield f"{name}: {rule}"
     yield 'COMMENTARY: "commentary"'
     yield 'ANALYSIS: "analysis"'
 
 
-def _body(tool: Tool, faults: Mapping[str, str]) -> str:
-    """Recipient, content type and arguments. The model likes to write a call on the analysis channel, too; there,
-    plain text could be a thought as well."""
+def _header(tool: Tool) -> str:
+    """Recipient and content type. The model likes to write a call on the analysis channel, too; there, plain text
+    could be a thought as well."""
     recipient = f" to=functions.{tool.name}"
-    rule = _rule_of(tool, faults)
-    if tool.freeform is None:
-        return f'{_literal(recipient + " ")} <|constrain|> "json" <|message|> {rule}'
-    return f"{_literal(recipient)} <|message|> {rule}"
+    return f'{_literal(recipient + " ")} <|constrain|> "json"' if tool.freeform is None else _literal(recipient)
+
+
+def _told_apart(tools: Sequence[Tool], rules: Sequence[str]) -> list[str]:
+    """The rules, of which at most `MOST_SCHEMAS` differ: beyond these, a tool that is not strict takes any object.
+
+    Raises:
+        BadRequest: those that have to be enforced are too many alone.
+    """
+    needed = {rule for tool, rule in zip(tools, rules, strict=True) if tool.strict or tool.freeform}
+    if len(needed) > MOST_SCHEMAS:
+        raise BadRequest(f"At most {MOST_SCHEMAS} tools may be strict or have a grammar, unless they have the same.")
+    kept = set(islice(dict.fromkeys((*needed, *rules)), MOST_SCHEMAS))
+    return [rule if rule in kept else _ANY_OBJECT for rule in rules]
 
 
 def _rule_of(tool: Tool, faults: Mapping[str, str]) -> str:
@@ -182,6 +201,15 @@ def _fault(grammar: str) -> str:
     """Why the library refuses it, or ""."""
     fault = _KNOWN.find(grammar)
     if fault is None:
-        fault = reason(LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar)))
+        fault = _found(grammar)
         _KNOWN.add(grammar, fault)
     return fault
+
+
+def _found(grammar: str) -> str:
+    try:
+        return reason(LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar)))
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # no Exception, and nothing that could be imported
+            raise
+        return TOO_COMPLEX
