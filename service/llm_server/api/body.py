@@ -29,6 +29,9 @@ MAX_DEPTH: Final = 64
 MAX_DIGITS: Final = 20
 """Digits of an integer, which is as many as 64 bits can have."""
 
+LARGE: Final = 256 * 1024
+"""Bytes from which a body is read on a thread of its own. One of many small parts takes seconds."""
+
 DRAINED: Final = 4
 """Up to so many times the allowed size is read and thrown away, since most clients read no answer before they have
 sent everything."""
@@ -37,6 +40,7 @@ _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _FIELD: Final = re.compile(r"[a-z_]{1,64}")
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 class BodyTimeout(ServerError):
@@ -51,15 +55,20 @@ def json_body(schema: type[M]) -> Callable[[Request], Awaitable[M]]:
     """A dependency that reads the request's body as this schema: `Annotated[Schema, Depends(json_body(Schema))]`."""
 
     async def read(request: Request) -> M:
-        return validate(schema, await json_value(request))
+        return await _read(request, lambda body: validate(schema, parse(body)))
 
     return read
 
 
 async def json_value(request: Request) -> Any:
     """A dependency that reads the request's body as JSON, of any schema: see `validate`."""
+    return await _read(request, parse)
+
+
+async def _read(request: Request, understood: Callable[[bytes], T]) -> T:
     _require_json(request)
-    return parse(await read_body(request, services(request).settings.max_body_bytes))
+    body = await read_body(request, services(request).settings.max_body_bytes)
+    return await asyncio.to_thread(understood, body) if len(body) >= LARGE else understood(body)
 
 
 def parse(body: bytes) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from llm_server.api.anthropic.content import SUMMARY
 from llm_server.api.anthropic.request import reasoning_blocks, to_conversation, to_generation
-from llm_server.api.anthropic.schema import CountTokensRequest, MessagesRequest
+from llm_server.api.anthropic.schema import MAX_MESSAGES, CountTokensRequest, MessagesRequest
 from llm_server.api.body import validate
 from llm_server.conversation import (
     AssistantText,
@@ -625,6 +625,7 @@ def test_impossible_fields_are_refused(fields: Wire) -> None:
         ({"messages": [{"role": "user", "content": [None]}]}, "messages[0].content[0]", "Input should be an object"),
         ({"messages": [{"role": "user", "content": [{}]}]}, "messages[0].content[0].type", "Missing"),
         ({"stop_sequences": ["a"] * 17}, "stop_sequences", "List should have at most 16 items"),
+        ({"messages": [user("Hi")] * (MAX_MESSAGES + 1)}, "messages", "List should have at most"),
     ],
 )
 def test_a_fault_is_named_as_the_caller_knows_it(fields: Wire, param: str, said: str) -> None:

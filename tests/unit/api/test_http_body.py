@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import httpx2
 import pytest
+from fastapi import Depends
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.types import Message
 
 from clients import application, async_client
 from fakes import ScriptedEngine, reply
-from llm_server.api.body import MAX_DEPTH, BodyTimeout, parse, read_body, validate
+from llm_server.api.body import LARGE, MAX_DEPTH, BodyTimeout, json_body, parse, read_body, validate
 from llm_server.errors import BadRequest
 
 NONCE = "xyzzy-plugh"
@@ -170,6 +172,26 @@ async def test_a_body_at_the_limit_is_read() -> None:
     body = chat("x").ljust(1024)
     response = await limited.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
     assert response.status_code == 200
+
+
+class Note(BaseModel):
+    """Knows on which thread it was read."""
+
+    text: str
+    thread: int = Field(default_factory=threading.get_ident)
+
+
+@pytest.mark.parametrize(("size", "aside"), [(1, False), (LARGE, True)])
+async def test_a_large_body_is_read_aside_so_that_no_stream_waits_for_it(size: int, aside: bool) -> None:
+    app = application(ScriptedEngine())
+    threads = []
+
+    async def take(note: Annotated[Note, Depends(json_body(Note))]) -> None:
+        threads.append(note.thread)
+
+    app.post("/note")(take)
+    assert (await async_client(app).post("/note", json={"text": "a" * size})).status_code == 200
+    assert (threads != [threading.get_ident()]) is aside
 
 
 async def test_a_body_that_does_not_arrive_is_given_up() -> None:

@@ -6,7 +6,7 @@ Nothing here knows the canonical types or HTTP.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, Strict, model_validator
 
@@ -15,6 +15,10 @@ from llm_server.api.anthropic.blocks import Content, ToolDefinition, Wire
 Integer: TypeAlias = Annotated[int, Strict()]
 Number: TypeAlias = Annotated[float, Strict()]
 Flag: TypeAlias = Annotated[bool, Strict()]
+
+
+MAX_MESSAGES: Final = 32_768
+"""More do not fit into the model's context, however short they are."""
 
 
 class OutputFormat(Wire):
@@ -80,7 +84,7 @@ class CountTokensRequest(Wire):
     """`POST /v1/messages/count_tokens`: all that decides the prompt."""
 
     model: Annotated[str, Field(min_length=1)]
-    messages: tuple[Message, ...]
+    messages: Annotated[tuple[Message, ...], Field(max_length=MAX_MESSAGES)]
     system: Content = ()
     tools: tuple[ToolDefinition, ...] | None = None
     tool_choice: ToolChoice | None = None
