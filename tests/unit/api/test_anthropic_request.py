@@ -626,6 +626,11 @@ def test_impossible_fields_are_refused(fields: Wire) -> None:
         ({"messages": [{"role": "user", "content": [{}]}]}, "messages[0].content[0].type", "Missing"),
         ({"stop_sequences": ["a"] * 17}, "stop_sequences", "List should have at most 16 items"),
         ({"messages": [user("Hi")] * (MAX_MESSAGES + 1)}, "messages", "List should have at most"),
+        (
+            {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}] * 17}},
+            "context_management.edits",
+            "List should have at most 16 items",
+        ),
     ],
 )
 def test_a_fault_is_named_as_the_caller_knows_it(fields: Wire, param: str, said: str) -> None:

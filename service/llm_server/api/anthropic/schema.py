@@ -77,7 +77,9 @@ class Edit(Wire):
 
 
 class ContextManagement(Wire):
-    edits: tuple[Edit, ...] = ()
+    """Each edit counts the whole conversation's tokens, so there may not be any number of them."""
+
+    edits: Annotated[tuple[Edit, ...], Field(max_length=16)] = ()
 
 
 class CountTokensRequest(Wire):
