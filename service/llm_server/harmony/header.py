@@ -49,12 +49,12 @@ _COMMENTARIES = re.compile(r"^(?:commentary)+")
 _ASSISTANTS = re.compile(r"(?:\s*assistant)*\s*")
 _AROUND = " \t\r\n|:.,;-_*#`'\"()[]\N{EN DASH}\N{EM DASH}"
 _BLANKS = re.compile(r"[\s|]+")
-_BEGINNING = r" ?(?:assistant)* ?(?:analysis|commentary|final)?:? ?"
+_BEGINNING = r" ?(?:assistant)* ?(?:analysis|commentary|final)?[:?]* ?(?:(?:json|code|text) )?"
 _ADDRESSED = re.compile(_BEGINNING + r"(?:to ?=|recipient ?=|functions\.)", re.IGNORECASE)
 _CLEAN = re.compile(
     _BEGINNING
-    + r"(?:(?:(?:to|recipient) ?= ?)+(?:[\"'`]|<(?!\|))?(?:(?:function|tool)s?[.:] )?[^ <{\"'`]*[\"'`]?"
-    + r"|functions\.[\w.:/-]+)?"
+    + r"(?> ?(?:(?:to|recipient) ?= ?)+(?:[\"'`]|<(?!\|))?(?:(?:function|tool)s?[.:] )?[^ <{\"'`]*[\"'`]?"
+    + r"|functions\.[\w.:/-]+){0,3}"
     + r" ?(?:analysis|commentary|final)?:? ?(?:json|code|text)?:? ?",
     re.IGNORECASE,
 )

@@ -54,8 +54,10 @@ SPELLED_MARKERS: Final = TextMarkers(
 )
 
 JOINTS: Final = TextMarkers(
-    re.compile(r"\s{0,8}assistant(?=analysis|commentary|final| to=)", re.IGNORECASE),
-    _beginnings(("assistantanalysis", "assistantcommentary", "assistantfinal", "assistant to="), r"\s{0,8}"),
+    re.compile(r"\s{0,8}(?:assistant){1,3}(?=analysis|commentary|final| to=)", re.IGNORECASE),
+    _beginnings(
+        ("assistantanalysis", "assistantcommentary", "assistantfinal", "assistant to="), r"\s{0,8}(?:assistant){0,2}"
+    ),
 )
 """`<|end|><|start|>assistant<|channel|>final<|message|>` leaves `assistantfinal` when its markers are lost."""
 

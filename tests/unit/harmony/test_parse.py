@@ -365,7 +365,21 @@ def test_memory_is_bounded_whatever_a_header_holds() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", [" ", "|", ": ", "{", ">", "<|", "assistant", "assistant ", "to=", '{"name":"plant",']
+    "piece",
+    [
+        " ",
+        "|",
+        ": ",
+        "{",
+        ">",
+        "<|",
+        "assistant",
+        "assistant ",
+        "to=",
+        "recipient=to=",
+        "functions.a",
+        '{"name":"plant",',
+    ],
 )
 @pytest.mark.parametrize("beginning", ["", "<|channel|>", "<|channel|>commentary to=plant ", CALL_HEADER])
 def test_no_repetition_stalls_the_parser(beginning: str, piece: str) -> None:
