@@ -51,6 +51,7 @@ _AROUND = " \t\r\n|:.,;-_*#`'\"()[]\N{EN DASH}\N{EM DASH}"
 _BLANKS = re.compile(r"[\s|]+")
 _BEGINNING = r" ?(?:assistant)* ?(?:analysis|commentary|final)?[:?]* ?(?:(?:json|code|text) )?"
 _ADDRESSED = re.compile(_BEGINNING + r"(?:to ?=|recipient ?=|functions\.)", re.IGNORECASE)
+# Atomic, since `to=to=to=…` could be read in more ways than there is time for.
 _CLEAN = re.compile(
     _BEGINNING
     + r"(?> ?(?:(?:to|recipient) ?= ?)+(?:[\"'`]|<(?!\|))?(?:(?:function|tool)s?[.:] )?[^ <{\"'`]*[\"'`]?"

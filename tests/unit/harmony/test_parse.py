@@ -386,3 +386,10 @@ def test_no_repetition_stalls_the_parser(beginning: str, piece: str) -> None:
     reader = parser("plant")
     feed(reader, encode(beginning + piece * 3_000 + "x<|call|>"))
     assert reader.finish(truncated=False) == []
+
+
+@pytest.mark.parametrize("piece", ["to=", "recipient=to=", "to=a ", "functions.a", "assistant", "json "])
+def test_no_header_takes_long_to_be_found_none(piece: str) -> None:
+    reader = parser("plant")
+    feed(reader, encode(piece * (480 // len(piece)) + '"<<|message|>x<|call|>'))
+    assert reader.finish(truncated=False) == []
