@@ -71,11 +71,10 @@ async def test_a_tool_that_is_not_strict_is_served_without_what_is_too_hard(app:
 
 
 @pytest.mark.parametrize("keyword", ["pattern", "multipleOf", "maximum", "patternProperty"])
-@pytest.mark.parametrize("strict", [{}, {"strict": None}, {"strict": False}])
-async def test_so_is_an_answer_that_need_not_be_strict(app: FastAPI, keyword: str, strict: dict[str, Any]) -> None:
+async def test_so_is_an_answer_that_need_not_be_strict(app: FastAPI, keyword: str) -> None:
     for name, (schema, word) in REFUSED.items():
         if word == keyword:
-            form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, **strict}}
+            form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": False}}
             answer = await post(app, "/v1/chat/completions", response_format=form)
             assert answer.status_code == 200, f"{name}: {answer.text}"
 

@@ -265,7 +265,7 @@ def test_a_response_format_is_the_answers_schema(asked_for: Any, schema: Any) ->
     assert generation(response_format=asked_for).answer_schema == schema
 
 
-@pytest.mark.parametrize(("strict", "enforced"), [({}, False), ({"strict": False}, False), ({"strict": True}, True)])
+@pytest.mark.parametrize(("strict", "enforced"), [({}, True), ({"strict": False}, False), ({"strict": True}, True)])
 def test_an_answer_is_as_strict_as_its_caller_says(strict: dict[str, Any], enforced: bool) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "array"}, **strict}}
     assert generation(response_format=form).strict_answer is enforced

@@ -236,8 +236,8 @@ def _answer_schema(asked: ResponseFormat | None) -> Mapping[str, Any] | None:
 
 
 def _is_strict(asked: ResponseFormat | None) -> bool:
-    """Not unless it says so, by this API's default."""
-    return bool(asked and asked.json_schema and asked.json_schema.strict)
+    """Unless it says otherwise, as in Responses."""
+    return asked is None or asked.json_schema is None or asked.json_schema.strict is not False
 
 
 def _format(asked: ResponseFormat | None) -> str:
