@@ -22,6 +22,9 @@ from llm_server.harmony.schemas import json_rule, telling_keywords, weakened
 HEADERS: Final = 14
 """Tokens of what stands around analysis and answer, and a few words of the answer. With less, there is no analysis."""
 
+SHORT_CALL: Final = 32
+"""Tokens of a short call: the recipient, the content type, and a few arguments. Kept for one that must come."""
+
 SHORTEST_PREAMBLE, LONGEST_PREAMBLE = 16, 256
 """Tokens of what is said before a call that must come. With less room, nothing is."""
 
@@ -85,10 +88,15 @@ def _turn(request: GenerationRequest, may_call: bool, words: int | None) -> str:
     return preamble + ("calls" if request.tool_choice.mode == "required" else "(final | calls)")
 
 
+def _kept(request: GenerationRequest) -> int:
+    """Tokens of a limited turn that are no room for words."""
+    return HEADERS + (SHORT_CALL if request.tool_choice.mode == "required" else 0)
+
+
 def _budget(request: GenerationRequest) -> int | None:
     """Tokens of analysis. A quarter of a limited answer, and its headers, are kept for what the caller is to see."""
     limit = request.max_tokens
-    limits = [] if limit is None else [max(0, min(limit * 3 // 4, limit - HEADERS))]
+    limits = [] if limit is None else [max(0, min(limit * 3 // 4, limit - _kept(request)))]
     limits += [] if request.reasoning_budget is None else [request.reasoning_budget]
     return min(limits, default=None)
 
@@ -97,7 +105,7 @@ def _preamble_budget(request: GenerationRequest, thoughts: int | None) -> int:
     """Tokens that may be said before a call that must come."""
     if request.max_tokens is None:
         return LONGEST_PREAMBLE
-    return min(LONGEST_PREAMBLE, (request.max_tokens - HEADERS - (thoughts or 0)) // 2)
+    return min(LONGEST_PREAMBLE, (request.max_tokens - _kept(request) - (thoughts or 0)) // 2)
 
 
 def _afterthought_budget(thoughts: int | None, words: int | None) -> int | None:

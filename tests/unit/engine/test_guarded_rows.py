@@ -21,7 +21,7 @@ from llm_server.engine.guard import Grammars, Guard, masked
 from llm_server.engine.masks import Bits
 from llm_server.engine.types import Submit
 from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN, START, VOCABULARY_SIZE
-from llm_server.harmony.grammar import HEADERS, turn_grammar
+from llm_server.harmony.grammar import HEADERS, SHORT_CALL, turn_grammar
 from llm_server.harmony.guard import guard_tokenizer
 from random_model import RandomModel
 
@@ -123,14 +123,23 @@ def test_within_their_budget_thoughts_are_free_and_may_end_at_any_time() -> None
     assert len(following) > 199_000
 
 
-def test_a_call_that_must_come_comes_although_the_model_wants_to_talk() -> None:
+@pytest.mark.parametrize("channel", ["analysis", "commentary"])
+@pytest.mark.parametrize("limit", [30, 40, 64, 400])
+def test_a_call_that_must_come_comes_although_the_model_wants_to_talk(channel: str, limit: int) -> None:
     """It wants but to write the same word over and over, so whatever else it writes is forced on it."""
-
-    words = cycle((CHANNEL, *text_tokens("commentary"), MESSAGE, *WORD * 60))
-    asked = replace(ASKED, tool_choice=ToolChoice("required", frozenset({"get_time"}), parallel=False), max_tokens=400)
-    tokens = written(harmony().guard(turn_grammar(asked)), words, limit=400)
+    words = cycle((CHANNEL, *text_tokens(channel), MESSAGE, *WORD * limit))
+    choice = ToolChoice("required", frozenset({"get_time"}), parallel=False)
+    asked = replace(ASKED, tool_choice=choice, max_tokens=limit)
+    tokens = written(harmony().guard(turn_grammar(asked)), words, limit=limit)
     assert tokens[-1] == CALL
-    assert tokens.count(*WORD) == (400 - HEADERS - 300) // 2, "what is left beside three quarters of thoughts, halved"
+
+
+def test_words_before_a_call_that_must_come_have_half_of_what_thoughts_leave() -> None:
+    words = cycle((CHANNEL, *text_tokens("commentary"), MESSAGE, *WORD * 60))
+    choice = ToolChoice("required", frozenset({"get_time"}), parallel=False)
+    asked = replace(ASKED, tool_choice=choice, max_tokens=400)
+    tokens = written(harmony().guard(turn_grammar(asked)), words, limit=400)
+    assert tokens.count(*WORD) == (400 - 300 - HEADERS - SHORT_CALL) // 2
 
 
 # Forced tokens

@@ -130,7 +130,7 @@ def test_analysis_ends_within_its_budget(changes: dict[str, int], budget: int) -
     assert accepted(request(**changes), [*header, *words]) == len(header) + budget
 
 
-@pytest.mark.parametrize(("limit", "words"), [(None, 256), (400, 43), (4000, 256)])
+@pytest.mark.parametrize(("limit", "words"), [(None, 256), (400, 27), (4000, 256)])
 def test_what_is_said_before_a_call_that_must_come_leaves_room_for_it(limit: int | None, words: int) -> None:
     asked = request(WEATHER, tool_choice=ToolChoice("required"), max_tokens=limit)
     header = [CHANNEL, *text_tokens("commentary"), MESSAGE]
