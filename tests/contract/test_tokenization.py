@@ -73,6 +73,7 @@ async def test_special_tokens_are_detokenized_to_their_names() -> None:
         ("/tokenize", {"model": "gpt-4", "prompt": "a"}, 404),
         ("/detokenize", {"tokens": [201_088]}, 400),
         ("/detokenize", {"tokens": "a"}, 400),
+        ("/detokenize", {"tokens": [0] * 262_145}, 400),
         ("/detokenize", {"model": "gpt-4", "tokens": []}, 404),
     ],
 )

@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 
 from llm_server.api.wire import Wire
 
-MAX_TOKENS: Final = 4_000_000
+MAX_TOKENS: Final = 262_144
+"""Twice the model's longest context. Checking millions would hold up every stream."""
 
 
 class TokenizeRequest(Wire):
