@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import msgspec
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 JSON: TypeAlias = dict[str, Any]
 
@@ -209,7 +210,15 @@ class ResponseStore:
             yield self._connection
 
 
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+@retry(
+    retry=retry_if_exception(_is_busy), stop=stop_after_delay(BUSY_SECONDS), wait=wait_random(0.005, 0.05), reraise=True
+)
 def _opened(path: Path) -> sqlite3.Connection:
+    """SQLite does not wait where two that open a new file both turn it to WAL: one of them is told that it is busy."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON", "foreign_keys = ON"):

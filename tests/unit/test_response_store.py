@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +233,17 @@ async def test_many_writers_of_several_stores_do_not_lose_anything(tmp_path: Pat
     saved = await asyncio.gather(*(stores[number % 4].save(stored(f"resp_{number}")) for number in range(40)))
     assert all(saved)
     assert len(await names(stores[0], *(f"resp_{number}" for number in range(40)))) == 40
+
+
+async def test_a_new_file_that_another_worker_is_still_making_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself does not wait for a file that is not in WAL mode yet."""
+    kept = store(tmp_path)
+    path = tmp_path / "state" / FILE_NAME
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as maker:
+        maker.execute("BEGIN IMMEDIATE")
+        saving = asyncio.create_task(kept.save(stored("resp_1")))
+        done, _ = await asyncio.wait({saving}, timeout=0.2)
+        assert not done
+        maker.execute("COMMIT")
+    assert await saving
