@@ -136,8 +136,7 @@ def _calls(tools: Sequence[Tool], faults: Mapping[str, str], parallel: bool) -> 
     rules = _told_apart(tools, [_rule_of(tool, faults) for tool in tools])
     inputs = {rule: f"input_{number}" for number, rule in enumerate(dict.fromkeys(rules))}
     for name, tool, rule in zip(names, tools, rules, strict=True):
-        channel = "COMMENTARY" if tool.freeform else "(COMMENTARY | ANALYSIS)"
-        yield f"{name}: <|channel|> {channel} {_header(tool)} <|message|> {inputs[rule]}"
+        yield f"{name}: <|channel|> {_header(tool)} <|message|> {inputs[rule]}"
     for rule, name in inputs.items():
         yield f"{name}: {rule}"
     yield 'COMMENTARY: "commentary"'
@@ -145,10 +144,12 @@ def _calls(tools: Sequence[Tool], faults: Mapping[str, str], parallel: bool) -> 
 
 
 def _header(tool: Tool) -> str:
-    """Recipient and content type. The model likes to write a call on the analysis channel, too; there, plain text
-    could be a thought as well."""
+    """Channel, recipient and content type. The model likes to write a call on the analysis channel, too; there, plain
+    text could be a thought as well."""
     recipient = f" to=functions.{tool.name}"
-    return f'{_literal(recipient + " ")} <|constrain|> "json"' if tool.freeform is None else _literal(recipient)
+    if tool.freeform is None:
+        return f'(COMMENTARY | ANALYSIS) {_literal(recipient + " ")} <|constrain|> "json"'
+    return f"COMMENTARY {_literal(recipient)}"
 
 
 def _told_apart(tools: Sequence[Tool], rules: Sequence[str]) -> list[str]:
