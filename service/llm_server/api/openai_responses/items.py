@@ -122,6 +122,7 @@ class ServerCall(Wire):
     """A call that another server has made and run itself."""
 
     id: Opaque = ""
+    call_id: Opaque = ""
     name: Name
     arguments: Opaque = ""
     output: Opaque = ""

@@ -25,6 +25,13 @@ _PREFIXES: Final[Mapping[str, str]] = {
     "compaction": "cmp",
 }
 _PHASES: Final = ("commentary", "final_answer")
+_CALLS_BY_ID: Final = frozenset(
+    {
+        *("local_shell_call", "shell_call", "apply_patch_call", "mcp_call"),
+        *("local_shell_call_output", "shell_call_output", "apply_patch_call_output"),
+    }
+)
+"""Items that name their call by their id where they have no `call_id`."""
 
 
 def kept_items(items: Iterable[JSON], earlier: Iterable[JSON] = ()) -> list[JSON]:
@@ -64,7 +71,14 @@ def _kept(item: JSON, kept: JSON) -> JSON:
             return {**kept, "status": "completed", **_only(item, *names), "output": _output(item)}
         case "reasoning":
             return {**kept, "summary": [], **_only(item, "encrypted_content")}
-    return {**item, **kept}
+    return {**item, **kept, **_call_id(item, kept)}
+
+
+def _call_id(item: JSON, kept: JSON) -> JSON:
+    """A call is known to its output by what it was called, also when its item had to be given another id."""
+    if kept["type"] in _CALLS_BY_ID and not item.get("call_id") and item.get("id") not in (None, "", kept["id"]):
+        return {"call_id": item["id"]}
+    return {}
 
 
 def _identity(item: JSON, named: str, taken: Set[str]) -> str:

@@ -115,8 +115,9 @@ class Reader:
                 name = item.type.removesuffix("_call_output")
                 yield ToolResult(call_id, self.called.get(call_id, name), _client_output(item))
             case wire.ServerCall():
-                yield ToolCall(item.id, item.name, item.arguments or "{}")
-                yield ToolResult(item.id, item.name, item.output)
+                call_id = item.call_id or item.id
+                yield ToolCall(call_id, item.name, item.arguments or "{}")
+                yield ToolResult(call_id, item.name, item.output)
             case wire.OtherItem(type="compaction_trigger"):
                 raise BadRequest(f"'{place}': use POST /v1/responses/compact.", param=place)
 
