@@ -84,16 +84,23 @@ def test_a_grammar_that_is_slow_to_compile_is_refused_and_holds_up_no_other() ->
     assert patient.guard(SLOW).allowed(0) is not None
 
 
+VOCABULARY = 313
+EVERYTHING = np.ones(VOCABULARY, bool)
+FEW, MOST = (np.random.default_rng(1).random((2, VOCABULARY)).T < (0.1, 0.9)).T
+"""Which ids a mask allows."""
+
+
 @pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16, mx.float16])
 @pytest.mark.parametrize("apply", [Masks.struck, Masks.selected])
-def test_a_mask_forbids_what_its_bits_do_not_allow(apply: Apply, dtype: mx.Dtype) -> None:
-    rows: list[Any] = [*np.random.default_rng(1).integers(0, 2**32, (2, 10), dtype=np.uint32), None]
-    logits = mx.random.normal((3, 313), key=mx.random.key(1)).astype(dtype)
-    found = apply(Masks(313), logits, rows)
+@pytest.mark.parametrize("masks", [[FEW, FEW], [MOST, MOST], [MOST, FEW, None], [None, FEW], [~EVERYTHING, EVERYTHING]])
+def test_a_mask_forbids_what_its_bits_do_not_allow(masks: list[Any], apply: Apply, dtype: mx.Dtype) -> None:
+    rows = [
+        None if mask is None else np.packbits(np.pad(mask, (0, 7)), bitorder="little").view(np.uint32) for mask in masks
+    ]
+    logits = mx.random.normal((len(rows), VOCABULARY), key=mx.random.key(1)).astype(dtype)
+    found = apply(Masks(VOCABULARY), logits, rows)
     assert found.dtype == dtype
-    everything = np.ones((1, 313), bool)
-    bits = np.unpackbits(np.stack(rows[:2]).view(np.uint8), axis=1, bitorder="little", count=313)
-    allowed = np.concatenate([bits == 1, everything])
+    allowed = np.stack([EVERYTHING if mask is None else mask for mask in masks])
     expected: Any = np.where(allowed, np.array(logits.astype(mx.float32)), -np.inf)
     assert (np.array(found.astype(mx.float32)) == expected).all()
 
