@@ -53,15 +53,6 @@ WITH RECURSIVE chain (id, place) AS (
 SELECT responses.id, previous, input, response FROM chain JOIN responses USING (id) ORDER BY place DESC
 """
 
-_OVER: Final = """
-DELETE FROM responses WHERE used < ?1 OR id IN (
-    SELECT id FROM (
-        SELECT id, SUM(bytes) OVER newest AS total, ROW_NUMBER() OVER newest AS place
-        FROM responses WINDOW newest AS (ORDER BY used DESC, rowid DESC)
-    ) WHERE total > ?2 OR place > ?3
-)
-"""
-
 log = logging.getLogger("llm_server.store")
 
 
@@ -145,9 +136,20 @@ class ResponseStore:
             connection.execute("INSERT INTO responses VALUES (?, ?, ?, ?, ?, ?)", row)
             names = {item["id"] for item in stored.items}
             connection.executemany("INSERT INTO items VALUES (?, ?)", [(name, stored.id) for name in names])
-            limits = (now - self._limits.seconds, self._limits.bytes, self._limits.responses)
-            connection.execute(_OVER, limits)
+            self._make_room(connection, now)
         return True
+
+    def _make_room(self, connection: sqlite3.Connection, now: float) -> None:
+        """Sums over all rows are cheap, from the index; sorting them all at every response would not be."""
+        connection.execute("DELETE FROM responses WHERE used < ?", (now - self._limits.seconds,))
+        count, size = connection.execute("SELECT COUNT(*), SUM(bytes) FROM responses").fetchone()
+        over = []
+        for identity, each in connection.execute("SELECT id, bytes FROM responses ORDER BY used, rowid"):
+            if count - len(over) <= self._limits.responses and size <= self._limits.bytes:
+                break
+            over.append((identity,))
+            size -= each
+        connection.executemany("DELETE FROM responses WHERE id = ?", over)
 
     def _chain(self, identity: str, longest: int) -> list[Stored]:
         with self._using() as connection:
