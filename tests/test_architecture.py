@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "stop_strings": ["events"],
     "client_markers": ["conversation"],
     "settings": [],
-    "response_store": [],
+    "response_store": ["errors"],
     "sealed_text": [],
     "harmony": ["conversation", "events", "errors"],
     "engine.types": ["conversation"],

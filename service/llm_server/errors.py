@@ -101,6 +101,12 @@ class EngineStalled(EngineUnavailable):
     """The engine is there and has said nothing for too long."""
 
 
+class StoreUnavailable(ServerError):
+    """Stored responses are needed, and their file can not be used."""
+
+    code = "store_unavailable"
+
+
 class RequestTimeout(ServerError):
     status = 504
     code = "timeout"

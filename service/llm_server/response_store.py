@@ -17,12 +17,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
+from llm_server.errors import StoreUnavailable
+
 JSON: TypeAlias = dict[str, Any]
+T = TypeVar("T")
 
 FILE_NAME: Final = "responses.db"
 
@@ -84,7 +87,8 @@ class Stored:
 class ResponseStore:
     """The file at `path`, which is made when something is first stored. Safe to use from several processes.
 
-    Reading raises `sqlite3.Error` if the file can not be read. `clock` gives seconds since the epoch.
+    All but `save` raise `StoreUnavailable` if the file can not be used; the log says why. `clock` gives seconds since
+    the epoch.
     """
 
     def __init__(self, path: Path, limits: Limits, clock: Callable[[], float] = time.time) -> None:
@@ -104,26 +108,40 @@ class ResponseStore:
         try:
             return await asyncio.to_thread(self._save, stored)
         except (OSError, sqlite3.Error) as error:
-            log.warning("a response could not be stored: %s", type(error).__name__)
+            log.warning("a response could not be stored in %s: %s", self._path, _reason(error))
             return False
 
     async def find(self, identity: str) -> Stored | None:
         """The response with this id."""
-        chain = await asyncio.to_thread(self._chain, identity, 0)
+        chain = await self._use(self._chain, identity, 0)
         return chain[-1] if chain else None
 
     async def chain(self, identity: str) -> list[Stored]:
         """The responses that led to this one, the first of all first. Empty if any of them is not kept any more."""
-        chain = await asyncio.to_thread(self._chain, identity, LONGEST_CHAIN)
+        chain = await self._use(self._chain, identity, LONGEST_CHAIN)
         return chain if chain and chain[0].previous is None and chain[-1].id == identity else []
 
     async def items(self, identities: Sequence[str]) -> dict[str, JSON]:
         """The kept items with these ids."""
-        return await asyncio.to_thread(self._items, identities)
+        return await self._use(self._items, identities)
 
     async def delete(self, identity: str) -> bool:
         """Whether there was such a response. Its bytes are overwritten."""
-        return await asyncio.to_thread(self._delete, identity)
+        return await self._use(self._delete, identity)
+
+    def close(self) -> None:
+        """What is in SQLite's log goes into the file. Who uses the store after that opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    async def _use(self, work: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return await asyncio.to_thread(work, *arguments)
+        except (OSError, sqlite3.Error) as error:
+            log.warning("the responses stored in %s can not be used: %s", self._path, _reason(error))
+            raise StoreUnavailable("The stored responses can not be used. The server's log says why.") from None
 
     def _save(self, stored: Stored) -> bool:
         asked, answered = msgspec.json.encode(stored.input), msgspec.json.encode(stored.response)
@@ -143,7 +161,7 @@ class ResponseStore:
         """Sums over all rows are cheap, from the index; sorting them all at every response would not be."""
         connection.execute("DELETE FROM responses WHERE used < ?", (now - self._limits.seconds,))
         count, size = connection.execute("SELECT COUNT(*), SUM(bytes) FROM responses").fetchone()
-        over = []
+        over: list[tuple[str]] = []
         for identity, each in connection.execute("SELECT id, bytes FROM responses ORDER BY used, rowid"):
             if count - len(over) <= self._limits.responses and size <= self._limits.bytes:
                 break
@@ -210,6 +228,13 @@ class ResponseStore:
                 weakref.finalize(self, connection.close)
                 self._connection = connection
             yield self._connection
+
+
+def _reason(error: OSError | sqlite3.Error) -> str:
+    """Names of errors alone, which can not quote what is stored."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return getattr(error, "sqlite_errorname", type(error).__name__)
 
 
 def _is_busy(error: BaseException) -> bool:

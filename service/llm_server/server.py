@@ -148,6 +148,7 @@ def _lifespan(
                 client = await stack.enter_async_context(EngineClient(address))
                 _install(app, client, settings, seal_key, observation.telemetry)
             services: Services = app.state.services
+            stack.callback(services.responses.close)
             sealer = services.generator.memory.sealer
             await stack.enter_async_context(observation.telemetry.running(lambda: sealer.rejected))
             yield

@@ -114,6 +114,19 @@ async def test_a_response_that_can_not_be_stored_is_given_and_says_so(
     assert "zebra" not in caplog.text
 
 
+async def test_a_store_that_can_not_be_read_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"not a database at all" * 100)
+    app = application(ScriptedEngine(reply("Hm.", "Hi")), state_dir=tmp_path)
+    asked: list[dict[str, Any]] = [
+        {"input": "Hi", "previous_response_id": "resp_1"},
+        {"input": [{"type": "item_reference", "id": "msg_1"}]},
+    ]
+    answers = [await post(app, **body) for body in asked]
+    answers += [await get(app, "resp_1"), await get(app, "resp_1/input_items")]
+    assert {answer.status_code for answer in answers} == {500}
+    assert {answer.json()["error"]["code"] for answer in answers} == {"store_unavailable"}
+
+
 async def test_the_store_survives_a_restart(tmp_path: Path) -> None:
     before, after = ScriptedEngine(reply("Hm.", "The first.")), ScriptedEngine(reply("Hm.", "The second."))
     first = await whole(application(before, state_dir=tmp_path), input="Hi")

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from llm_server.errors import StoreUnavailable
 from llm_server.response_store import FILE_NAME, Limits, ResponseStore, Stored
 
 PLENTY = Limits(1000, 1_000_000, 1000)
@@ -78,6 +79,15 @@ async def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     await kept.save(stored("resp_1"))
     modes = {"state": 0o700, FILE_NAME: 0o600, f"{FILE_NAME}-wal": 0o600, f"{FILE_NAME}-shm": 0o600}
     assert files(tmp_path) == modes
+
+
+async def test_a_store_that_was_closed_is_one_file_and_can_be_used_on(tmp_path: Path) -> None:
+    kept = store(tmp_path)
+    await kept.save(stored("resp_1"))
+    kept.close()
+    assert set(files(tmp_path)) == {"state", FILE_NAME}
+    assert await names(kept, "resp_1") == ["resp_1"]
+    kept.close()
 
 
 async def test_a_chain_is_what_led_to_a_response(tmp_path: Path) -> None:
@@ -205,11 +215,14 @@ async def test_a_full_disk_is_logged_and_nothing_is_raised(tmp_path: Path, caplo
     assert await names(kept, "resp_1", "resp_2", "resp_3") == ["resp_1", "resp_3"]
     assert len(caplog.records) == 1
     assert "could not be stored" in caplog.text
+    assert "SQLITE_IOERR_WRITE" in caplog.text
     assert "zebra" not in caplog.text
 
 
 @pytest.mark.parametrize("obstacle", ["folder in its place", "no database", "link"])
-async def test_a_file_that_is_none_of_ours_is_left_alone(tmp_path: Path, obstacle: str) -> None:
+async def test_a_file_that_is_none_of_ours_is_left_alone(
+    tmp_path: Path, obstacle: str, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "state" / FILE_NAME
     path.parent.mkdir()
     other = tmp_path / "other"
@@ -224,8 +237,11 @@ async def test_a_file_that_is_none_of_ours_is_left_alone(tmp_path: Path, obstacl
     assert not other.exists()
     if obstacle == "no database":
         assert path.read_bytes().startswith(b"not a database")
-        with pytest.raises(sqlite3.Error):
-            await store(tmp_path).find("resp_1")
+        for use in (store(tmp_path).find, store(tmp_path).chain, store(tmp_path).delete):
+            with pytest.raises(StoreUnavailable):
+                await use("resp_1")
+        assert caplog.text.count("SQLITE_NOTADB") == 4
+        assert caplog.text.count(str(path)) == 4
 
 
 async def test_many_writers_of_several_stores_do_not_lose_anything(tmp_path: Path) -> None:
