@@ -99,7 +99,8 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """Whether tools may or must be called, and which. `names` None: any that is declared.
+    """Whether tools may or must be called, which, and how many times in one answer. None: any that is declared, and
+    any number.
 
     The other tools, and all of them if none may be called, stay in the prompt, which keeps its prefix; the model can
     just not call them.
@@ -107,7 +108,7 @@ class ToolChoice:
 
     mode: ToolMode = "auto"
     names: frozenset[str] | None = None
-    parallel: bool = True
+    most_calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

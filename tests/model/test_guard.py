@@ -84,7 +84,7 @@ def parsed(tokens: list[int], request: GenerationRequest) -> tuple[Completion, H
 
 
 def test_required_calls_are_all_well_formed(batch: Batch) -> None:
-    request = replace(ASKED, tool_choice=ToolChoice("required", frozenset({"get_weather"}), parallel=False))
+    request = replace(ASKED, tool_choice=ToolChoice("required", frozenset({"get_weather"}), most_calls=1))
     for tokens in turns(batch, request, TURNS):
         completion, parser = parsed(tokens, request)
         harmony_encoding().parse_messages_from_completion_tokens(tokens, Role.ASSISTANT, strict=True)

@@ -31,6 +31,9 @@ SHORTEST_PREAMBLE, LONGEST_PREAMBLE = 16, 256
 MOST_SCHEMAS: Final = 250
 """Schemas and grammars of tools that may differ from each other in one turn. The library tells 255 apart."""
 
+MOST_COUNTED_CALLS: Final = 128
+"""Calls in one turn that are counted. A caller who allows more allows any number."""
+
 _TEXT: Final = "TEXT"
 _ANY_OBJECT: Final = json_rule({"type": "object"}, strict=False)
 _KNOWN: Final = KnownFaults(256)
@@ -76,7 +79,7 @@ def _rules(request: GenerationRequest, faults: Mapping[str, str]) -> Iterator[st
     yield from _message("afterthought", "analysis", _afterthought_budget(budget, words))
     yield f'final: <|channel|> "final" <|message|> {_answer(request, faults)} <|return|>'
     if callable_tools:
-        yield from _calls(callable_tools, faults, request.tool_choice.parallel)
+        yield from _calls(callable_tools, faults, request.tool_choice.most_calls)
     yield f"{_TEXT}: /(?s:.*)/"
 
 
@@ -129,9 +132,10 @@ def _answer(request: GenerationRequest, faults: Mapping[str, str]) -> str:
     return _first_enforceable(rules, faults, "The schema of the answer", request.answer_schema)
 
 
-def _calls(tools: Sequence[Tool], faults: Mapping[str, str], parallel: bool) -> Iterator[str]:
+def _calls(tools: Sequence[Tool], faults: Mapping[str, str], most: int | None) -> Iterator[str]:
     names = [f"call_{number}" for number, _ in enumerate(tools)]
-    another = f' (<|end|> <|start|> "assistant" ({" | ".join(names)}))*' if parallel else ""
+    times = "*" if most is None or most > MOST_COUNTED_CALLS else f"{{0,{most - 1}}}"
+    another = "" if most == 1 else f' (<|end|> <|start|> "assistant" ({" | ".join(names)})){times}'
     yield f"calls: ({' | '.join(names)}){another} <|call|>"
     rules = _told_apart(tools, [_rule_of(tool, faults) for tool in tools])
     inputs = {rule: f"input_{number}" for number, rule in enumerate(dict.fromkeys(rules))}

@@ -311,7 +311,7 @@ def test_a_withdrawn_tool_stays_in_the_prompt_and_can_not_be_chosen() -> None:
     ("choice", "expected"),
     [
         (None, ToolChoice()),
-        ({"type": "auto", "disable_parallel_tool_use": True}, ToolChoice(parallel=False)),
+        ({"type": "auto", "disable_parallel_tool_use": True}, ToolChoice(most_calls=1)),
         ({"type": "any"}, ToolChoice("required")),
         ({"type": "none"}, ToolChoice("none")),
         ({"type": "tool", "name": "Write"}, ToolChoice("required", frozenset({"Write"}))),

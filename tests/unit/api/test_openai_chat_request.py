@@ -237,7 +237,7 @@ def test_the_deprecated_function_choice(choice: Any, expected: ToolChoice) -> No
 
 
 def test_one_call_at_a_time_if_the_caller_says_so() -> None:
-    assert not generation(tools=TOOLS, parallel_tool_calls=False).tool_choice.parallel
+    assert generation(tools=TOOLS, parallel_tool_calls=False).tool_choice == ToolChoice(most_calls=1)
 
 
 def test_what_is_required_must_be_declared() -> None:

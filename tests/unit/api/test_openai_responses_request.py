@@ -451,7 +451,9 @@ def test_tools_that_may_not_be_called_stay_in_the_prompt(choice: Any) -> None:
 
 
 def test_calls_one_at_a_time() -> None:
-    assert mapped(tools=[READ], parallel_tool_calls=False).tool_choice == ToolChoice(parallel=False)
+    assert mapped(tools=[READ], parallel_tool_calls=False).tool_choice == ToolChoice(most_calls=1)
+    assert mapped(tools=[READ], max_tool_calls=3).tool_choice == ToolChoice(most_calls=3)
+    assert mapped(tools=[READ], max_tool_calls=3, parallel_tool_calls=False).tool_choice == ToolChoice(most_calls=1)
 
 
 # The other fields

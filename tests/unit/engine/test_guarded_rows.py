@@ -128,7 +128,7 @@ def test_within_their_budget_thoughts_are_free_and_may_end_at_any_time() -> None
 def test_a_call_that_must_come_comes_although_the_model_wants_to_talk(channel: str, limit: int) -> None:
     """It wants but to write the same word over and over, so whatever else it writes is forced on it."""
     words = cycle((CHANNEL, *text_tokens(channel), MESSAGE, *WORD * limit))
-    choice = ToolChoice("required", frozenset({"get_time"}), parallel=False)
+    choice = ToolChoice("required", frozenset({"get_time"}), most_calls=1)
     asked = replace(ASKED, tool_choice=choice, max_tokens=limit)
     tokens = written(harmony().guard(turn_grammar(asked)), words, limit=limit)
     assert tokens[-1] == CALL
@@ -136,7 +136,7 @@ def test_a_call_that_must_come_comes_although_the_model_wants_to_talk(channel: s
 
 def test_words_before_a_call_that_must_come_have_half_of_what_thoughts_leave() -> None:
     words = cycle((CHANNEL, *text_tokens("commentary"), MESSAGE, *WORD * 60))
-    choice = ToolChoice("required", frozenset({"get_time"}), parallel=False)
+    choice = ToolChoice("required", frozenset({"get_time"}), most_calls=1)
     asked = replace(ASKED, tool_choice=choice, max_tokens=400)
     tokens = written(harmony().guard(turn_grammar(asked)), words, limit=400)
     assert tokens.count(*WORD) == (400 - 300 - HEADERS - SHORT_CALL) // 2
@@ -156,7 +156,7 @@ def test_a_token_without_alternative_is_forced_and_counted() -> None:
 def test_headers_are_forced_but_for_their_names() -> None:
     grammars = harmony()
     before = grammars.forced_tokens
-    asked = replace(ASKED, tool_choice=ToolChoice("required", frozenset({"get_time"}), parallel=False), max_tokens=40)
+    asked = replace(ASKED, tool_choice=ToolChoice("required", frozenset({"get_time"}), most_calls=1), max_tokens=40)
     call = message("commentary", "{}", CALL, "functions.get_time")
     follow(grammars.guard(turn_grammar(asked)), call)
     assert grammars.forced_tokens - before >= 4, (
@@ -188,11 +188,11 @@ def test_an_answer_can_be_given_unless_a_call_must_come(mode: Any, answers: bool
     assert _can_be_written(grammar, message("final", "Hello!", RETURN)) == answers
 
 
-@pytest.mark.parametrize("parallel", [True, False])
-def test_another_call_can_follow_if_calls_may_be_parallel(parallel: bool) -> None:
-    choice = ToolChoice("required", parallel=parallel)
+@pytest.mark.parametrize(("most", "follows"), [(None, {END, CALL}), (2, {END, CALL}), (1, {CALL})])
+def test_another_call_can_follow_if_there_may_be_more(most: int | None, follows: set[int]) -> None:
+    choice = ToolChoice("required", most_calls=most)
     guard = harmony().guard(turn_grammar(replace(ASKED, tool_choice=choice)))
-    assert after(guard, _call("get_weather", CALL)[:-1]) == ({END, CALL} if parallel else {CALL})
+    assert after(guard, _call("get_weather", CALL)[:-1]) == follows
 
 
 def test_a_second_call_ends_as_the_first_one_may() -> None:

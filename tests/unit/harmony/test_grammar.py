@@ -13,7 +13,7 @@ from fakes import message, next_message, reply, text_tokens
 from llm_server.conversation import Conversation, Freeform, GenerationRequest, Tool, ToolChoice, UserText
 from llm_server.errors import BadRequest
 from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN
-from llm_server.harmony.grammar import turn_grammar
+from llm_server.harmony.grammar import MOST_COUNTED_CALLS, turn_grammar
 from llm_server.harmony.guard import guard_tokenizer
 from llm_server.harmony.schemas import MAX_SCHEMA_DEPTH
 
@@ -62,6 +62,11 @@ THOUGHT = [*message("analysis", "The user wants <weather>.", END), *next_message
 GOOD = '{"city": "Oslo", "days": 3}'
 
 
+def calls(count: int) -> list[int]:
+    """So many calls one after another."""
+    return [*([*call("get_weather", GOOD, end=END), *next_message()] * (count - 1)), *call("get_weather", GOOD)]
+
+
 @pytest.mark.parametrize(
     ("asked", "tokens"),
     [
@@ -75,6 +80,9 @@ GOOD = '{"city": "Oslo", "days": 3}'
         (request(WEATHER, CLOCK), [*THOUGHT, *call("clock", "{}")]),
         (request(WEATHER), [*THOUGHT, *call("get_weather", '{\n    "city": "Oslo"\n}')]),
         (request(WEATHER), [*call("get_weather", GOOD, end=END), *next_message(), *call("get_weather", GOOD)]),
+        (request(WEATHER, tool_choice=ToolChoice(most_calls=2)), calls(2)),
+        (request(WEATHER, tool_choice=ToolChoice(most_calls=MOST_COUNTED_CALLS)), calls(MOST_COUNTED_CALLS)),
+        (request(WEATHER, tool_choice=ToolChoice(most_calls=2**31)), calls(MOST_COUNTED_CALLS + 1)),
         (request(PATCH), [*THOUGHT, *freeform_call("apply_patch", "*** Begin Patch\n+ x = {1}")]),
         (request(replace(PATCH, freeform=Freeform("regex", "a/b+"))), freeform_call("apply_patch", "a/bbb")),
         (
@@ -106,10 +114,9 @@ def test_a_legal_turn_is_taken_to_its_end(asked: GenerationRequest, tokens: list
         (request(WEATHER, tool_choice=ToolChoice("none")), call("get_weather", GOOD)),
         (request(WEATHER, tool_choice=ToolChoice("required")), message("final", "Hello!", RETURN)),
         (request(WEATHER, CLOCK, tool_choice=ToolChoice("auto", frozenset({"clock"}))), call("get_weather", GOOD)),
-        (
-            request(WEATHER, tool_choice=ToolChoice(parallel=False)),
-            [*call("get_weather", GOOD, end=END), *next_message(), *call("get_weather", GOOD)],
-        ),
+        (request(WEATHER, tool_choice=ToolChoice(most_calls=1)), calls(2)),
+        (request(WEATHER, tool_choice=ToolChoice("required", most_calls=2)), calls(3)),
+        (request(WEATHER, tool_choice=ToolChoice(most_calls=MOST_COUNTED_CALLS)), calls(MOST_COUNTED_CALLS + 1)),
         (request(answer_schema={"type": "object"}), message("final", "[1, 2]", RETURN)),
         (request(replace(PATCH, freeform=Freeform("regex", "a+"))), freeform_call("apply_patch", "b")),
         (request(WEATHER), call("get_weather", '{"city": "Oslo", "days": ' + "1" * 30 + "}")),

@@ -74,16 +74,16 @@ def tool_choice(choice: wire.ToolChoice | None, offered: Offer) -> ToolChoice:
     allowed = names if offered.withdrawn else None
     if choice is None:
         return ToolChoice("auto", allowed)
-    parallel = not choice.disable_parallel_tool_use
+    most = 1 if choice.disable_parallel_tool_use else None
     match choice.type:
         case "none":
             return ToolChoice("none")
         case "auto":
-            return ToolChoice("auto", allowed, parallel)
+            return ToolChoice("auto", allowed, most)
         case "any" if names:
-            return ToolChoice("required", allowed, parallel)
+            return ToolChoice("required", allowed, most)
         case "tool" if choice.name in names:
-            return ToolChoice("required", frozenset({choice.name or ""}), parallel)
+            return ToolChoice("required", frozenset({choice.name or ""}), most)
     raise BadRequest(f"tool_choice: no tool is offered that '{choice.type}' could call", param="tool_choice")
 
 

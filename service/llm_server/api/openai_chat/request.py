@@ -171,7 +171,7 @@ def _tool_choice(request: ChatRequest) -> ToolChoice:
     mode = _mode(choice)
     if mode == "required" and not (declared if names is None else names):
         raise BadRequest(f"'{field}' requires a call, and there is no tool to call.", param=field)
-    return ToolChoice(mode, names, parallel=request.parallel_tool_calls is not False)
+    return ToolChoice(mode, names, 1 if request.parallel_tool_calls is False else None)
 
 
 def _chosen(request: ChatRequest) -> tuple[wire.ToolChoice | None, str]:

@@ -62,7 +62,7 @@ def to_generation(body: ResponseRequest, history: History, tools: Toolbox) -> Ge
         sampling(body, _logprobs(body)),
         body.max_output_tokens,
         tuple(body.stop or ()),
-        tool_choice=tools.choice(body.tool_choice, parallel=body.parallel_tool_calls is not False),
+        tool_choice=tools.choice(body.tool_choice, _most_calls(body)),
         answer_schema=_answer_schema(body.text),
         strict_answer=is_strict(body.text),
     )
@@ -83,6 +83,10 @@ def to_conversation(body: PromptRequest, history: History, tools: Toolbox) -> Co
 
 def effort(body: PromptRequest) -> ReasoningEffort:
     return reasoning_effort(body.reasoning.effort if body.reasoning else None, body.temperature)
+
+
+def _most_calls(body: ResponseRequest) -> int | None:
+    return 1 if body.parallel_tool_calls is False else body.max_tool_calls
 
 
 def _is_plain_instructions(item: Item) -> bool:

@@ -60,19 +60,19 @@ class Toolbox:
         deferred = {tool.name for tool in self.tools if tool.deferred}
         return tuple(tool.name for each in tools for tool, _ in _offered(each) if tool.name in deferred)
 
-    def choice(self, asked: wire.ToolChoice | None, *, parallel: bool) -> ToolChoice:
+    def choice(self, asked: wire.ToolChoice | None, most_calls: int | None) -> ToolChoice:
         """
         Raises:
             BadRequest: a tool must be called that is not offered, or any, and none is.
         """
         if asked is None or asked.type in _MODES:
             mode = _MODES[asked.type] if asked else "auto"
-            return self._checked(ToolChoice(mode, None, parallel))
+            return self._checked(ToolChoice(mode, None, most_calls))
         if asked.type == "allowed_tools":
             mode = asked.mode or "auto"
-            return self._checked(ToolChoice(mode, self._named(asked.tools or ()), parallel))
+            return self._checked(ToolChoice(mode, self._named(asked.tools or ()), most_calls))
         one = ChosenTool(type=asked.type, name=asked.name, namespace=asked.namespace)
-        return self._checked(ToolChoice("required", self._named([one]), parallel))
+        return self._checked(ToolChoice("required", self._named([one]), most_calls))
 
     def _checked(self, choice: ToolChoice) -> ToolChoice:
         is_possible = bool(self.tools if choice.names is None else choice.names)
