@@ -106,11 +106,13 @@ def _private_folder(folder: Path) -> Path:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         about = folder.lstat()
+        is_own = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid()
+        if is_own:
+            folder.chmod(0o700)
     except OSError as error:
         raise SettingsError(f"LLM_STATE_DIR={folder.parent}: {error.strerror}") from None
-    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+    if not is_own:
         raise SettingsError(f"LLM_STATE_DIR={folder.parent}: `{folder.name}` in it is not a folder of this user")
-    folder.chmod(0o700)
     return folder
 
 
