@@ -237,6 +237,25 @@ async def test_the_list_has_everything_that_was_asked_with_ids_and_in_the_apis_f
     assert (await items(app, second["id"]))["data"] == listed[::-1]
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "shell_call", "call_id": "call_1", "action": {"commands": ["ls"]}},
+        {"type": "shell_call_output", "call_id": "call_1", "status": None, "output": []},
+        {"type": "computer_call_output", "call_id": "call_1", "output": {"type": "computer_screenshot"}},
+        {"type": "tool_search_call", "call_id": "call_1", "arguments": {}},
+        {"type": "tool_search_output", "call_id": "call_1", "tools": []},
+        {"type": "apply_patch_call_output", "call_id": "call_1", "status": "failed"},
+    ],
+    ids=lambda item: item["type"],
+)
+async def test_what_a_client_need_not_say_of_an_item_is_in_the_list(item: Any) -> None:
+    app = application(ScriptedEngine(reply("Hm.", "Hi")))
+    made = await whole(app, input=[item, {"role": "user", "content": "Hi"}])
+    [*_, listed] = (await items(app, made["id"]))["data"]
+    assert listed["status"] == (item.get("status") or "completed")
+
+
 async def test_pages_follow_each_other() -> None:
     app = application(ScriptedEngine(reply("Hm.", "Hi")))
     asked = [{"role": "user", "content": f"Message {number}."} for number in range(7)]

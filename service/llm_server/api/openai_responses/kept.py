@@ -33,6 +33,18 @@ _CALLS_BY_ID: Final = frozenset(
 )
 """Items that name their call by their id where they have no `call_id`."""
 
+_DONE: Final = {"status": "completed"}
+_DONE_BY_CLIENT: Final = {**_DONE, "execution": "client"}
+_LISTED: Final[Mapping[str, JSON]] = {
+    "custom_tool_call": _DONE,
+    "computer_call_output": _DONE,
+    "shell_call": _DONE,
+    "shell_call_output": _DONE,
+    "tool_search_call": _DONE_BY_CLIENT,
+    "tool_search_output": _DONE_BY_CLIENT,
+}
+"""What a list says of items, and their senders need not."""
+
 
 def kept_items(items: Iterable[JSON], earlier: Iterable[JSON] = ()) -> list[JSON]:
     """What was asked, as it is kept. Items that are nothing but a reference have to be resolved before.
@@ -52,9 +64,8 @@ def kept_items(items: Iterable[JSON], earlier: Iterable[JSON] = ()) -> list[JSON
 
 def listed(item: JSON) -> JSON:
     """An item that was asked or answered, as the list of a response's input has it."""
-    if item.get("type") == "custom_tool_call":
-        return {"status": "completed", **item}
-    return item
+    unsaid = {name: value for name, value in _LISTED.get(item["type"], {}).items() if item.get(name) is None}
+    return {**item, **unsaid}
 
 
 def _kept(item: JSON, kept: JSON) -> JSON:
