@@ -180,6 +180,13 @@ async def test_what_codex_was_recorded_to_send_is_answered() -> None:
     assert second[: len(first) - 2] == first[:-2]
 
 
+async def test_every_event_names_the_lane_that_its_request_has_named() -> None:
+    async with connected(application(ScriptedEngine(echo))) as socket:
+        for body in ({"stream_id": "a"}, {"stream_id": "b", "input": None}, {"stream_id": "c", "temperature": 9}, {}):
+            socket.send(**{"input": "Hi", **body})
+            assert {event.get("stream_id") for event in await socket.events()} == {body.get("stream_id")}
+
+
 async def test_a_connection_keeps_its_last_response_alone() -> None:
     async with connected(application(ScriptedEngine(echo))) as socket:
         first = await socket.turn(input="Remember cobalt.", store=False)

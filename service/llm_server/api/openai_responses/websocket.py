@@ -2,7 +2,7 @@
 
 What the last response of a connection was asked and answered stays in memory, so that the next one can go on from it
 without its being stored. A turn that fails takes along what it went on from. Failures are told in-band, and the
-connection stays.
+connection stays. A client that names a lane (`stream_id`) finds it in every event; lanes are no queues of their own.
 
 Source: the Open Responses specification ("WebSocket transport"), the `openai` SDK's types, and what Codex sends.
 """
@@ -79,6 +79,7 @@ class Session:
         """One response, or one error."""
         turn: Turn | None = None
         try:
+            self._wire.name_lane(None)
             body = self._read(message)
             recent = self._recent
             if recent is not None and body.previous_response_id == recent.id:
@@ -97,8 +98,10 @@ class Session:
         if len(raw) > limit:
             raise BodyTooLarge(f"The message is larger than {limit} bytes (LLM_MAX_BODY_BYTES).")
         value = parse(raw)
-        if isinstance(value, dict) and value.get("type", CREATE) != CREATE:
-            raise BadRequest(f"Only messages of the type '{CREATE}' are understood here.", param="type")
+        if isinstance(value, dict):
+            self._wire.name_lane(value.get("stream_id"))
+            if value.get("type", CREATE) != CREATE:
+                raise BadRequest(f"Only messages of the type '{CREATE}' are understood here.", param="type")
         return validate(ResponseRequest, value)
 
     async def _run(self, turn: Turn, *, generates: bool) -> None:
@@ -143,11 +146,16 @@ class _Wire:
         self._socket = socket
         self._writing = asyncio.Lock()
         self._last = 0.0
+        self._lane: JSON = {}
+
+    def name_lane(self, name: object) -> None:
+        """What events are to say from here on of the lane that they belong to, if they belong to any."""
+        self._lane = {"stream_id": name} if isinstance(name, str) else {}
 
     async def send(self, make: Callable[[], Iterable[JSON]]) -> None:
         async with self._writing:
             for event in make():
-                await self._write(msgspec.json.encode(event).decode())
+                await self._write(msgspec.json.encode({**event, **self._lane}).decode())
 
     async def show_life(self, writer: ResponseWriter, interval: float) -> None:
         """Says that the response is in progress whenever nothing was sent for so many seconds."""
