@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from clients import application
+from clients import application, async_client
 from fakes import ScriptedEngine, reply, tool_call
 from llm_server.engine.types import Submit
 from llm_server.harmony.encoding import harmony_encoding
@@ -194,7 +194,8 @@ async def test_compact_response() -> None:
 
 async def test_compact_missing_model() -> None:
     _, app = answering()
-    response = await post(app, "/v1/responses/compact", model=None, input=CONVERSATION)
+    async with async_client(app) as client:
+        response = await client.post("/v1/responses/compact", json={"input": CONVERSATION})
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "model"
 

@@ -21,7 +21,7 @@ from llm_server.engine.types import Submit
 from llm_server.errors import GenerationFailed, Overloaded
 from llm_server.harmony.encoding import harmony_encoding
 from recorded_clients import recordings
-from responses_client import MODEL, PATH, WEATHER, get, kinds
+from responses_client import MODEL, PATH, WEATHER, get, kinds, post
 from sdk_types import check
 
 FINAL = ("response.completed", "response.incomplete", "response.failed", "error")
@@ -178,6 +178,21 @@ async def test_what_codex_was_recorded_to_send_is_answered() -> None:
             assert last["status"] == "completed"
     first, second = [submission.prompt for submission in engine.submissions]
     assert second[: len(first) - 2] == first[:-2]
+
+
+async def test_what_was_compacted_begins_a_new_chain() -> None:
+    engine = ScriptedEngine(reply("Hm.", "The code word is slate."))
+    app = application(engine)
+    asked = [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Remember: slate."}]},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "OK."}]},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Compress this."}]},
+    ]
+    compacted = (await post(app, f"{PATH}/compact", input=asked)).json()["output"]
+    async with connected(app) as socket:
+        more = {"type": "message", "role": "user", "content": "Continue from here."}
+        assert (await socket.turn(input=[*compacted, more], tools=[], store=False))["status"] == "completed"
+    assert "The code word is slate." in prompt(engine.submissions[1])
 
 
 async def test_every_event_names_the_lane_that_its_request_has_named() -> None:

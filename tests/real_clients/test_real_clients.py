@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from installed_clients import Sandbox
+from running_server import RunningServer
 
 pytestmark = pytest.mark.real_clients
 
@@ -45,19 +46,23 @@ def test_llm(sandbox: Sandbox) -> None:
     assert "1, 2, 3, 4, 5" in answer
 
 
-def test_codex(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize(("websockets", "route"), [("false", "/v1/responses"), ("true", "websocket")])
+def test_codex(sandbox: Sandbox, server: RunningServer, websockets: str, route: str) -> None:
     commands = sandbox.with_node_package("@openai/codex@0.169.0")
     sandbox.write(
         ".codex/config.toml",
         'model = "gpt-oss-20b"\nmodel_provider = "local"\n[model_providers.local]\nname = "llm-server"\n'
-        'base_url = "{base_url}/v1"\nwire_api = "responses"\nrequest_max_retries = 0\nstream_max_retries = 0\n',
+        'base_url = "{base_url}/v1"\nwire_api = "responses"\nrequest_max_retries = 0\nstream_max_retries = 0\n'
+        f"supports_websockets = {websockets}\n",
     )
+    before = len(server.log)
     told = sandbox.run(
         str(commands / "codex"), "exec", "--skip-git-repo-check", "--sandbox", "read-only", "--json", "Count to 5"
     )
     events = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
     assert any(event.get("item", {}).get("type") == "agent_message" for event in events), told
     assert events[-1]["type"] == "turn.completed", told
+    assert {line["route"] for line in map(json.loads, server.log[before:].splitlines()) if "finish" in line} == {route}
 
 
 def test_claude_code(sandbox: Sandbox) -> None:
