@@ -76,7 +76,7 @@ async def respond_in_turns(socket: WebSocket) -> None:
 
 @router.post(f"{PATH}/input_tokens")
 async def count_input_tokens(body: PromptBody, services: ServicesDep) -> Response:
-    """The length of the prompt that `create_response` would run, to the token."""
+    """The length of the prompt that `create_response` would run, to the token, before any truncation."""
     if body.model is not None:
         services.models.require(body.model)
     prompt = await services.generator.prompt(await conversation_of(body, services))
