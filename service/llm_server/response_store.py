@@ -129,6 +129,11 @@ class ResponseStore:
         """Whether there was such a response. Its bytes are overwritten."""
         return await self._use(self._delete, identity)
 
+    async def tidy(self) -> None:
+        """Forget what is too much or too old. The limits may be others than when it was stored, or allow nothing."""
+        with suppress(StoreUnavailable):
+            await self._use(self._tidy)
+
     def close(self) -> None:
         """What is in SQLite's log goes into the file. Who uses the store after that opens it again."""
         with self._lock:
@@ -193,10 +198,20 @@ class ResponseStore:
             return False
         with self._writing() as connection:
             deleted = connection.execute("DELETE FROM responses WHERE id = ?", (identity,)).rowcount > 0
-        with self._using() as file, suppress(sqlite3.Error):
-            if file is not None:
-                file.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log still has what was deleted
+        self._empty_log()
         return deleted
+
+    def _tidy(self) -> None:
+        if self._path.exists():
+            with self._writing() as connection:
+                self._make_room(connection, self._clock())
+            self._empty_log()
+
+    def _empty_log(self) -> None:
+        """It still has what was deleted."""
+        with self._using() as connection, suppress(sqlite3.Error):
+            if connection is not None:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _touch(self, identities: Iterable[str]) -> None:
         """What is used stays. Not to be able to say so is no reason to refuse an answer."""

@@ -149,6 +149,7 @@ def _lifespan(
                 _install(app, client, settings, seal_key, observation.telemetry)
             services: Services = app.state.services
             stack.callback(services.responses.close)
+            await services.responses.tidy()
             sealer = services.generator.memory.sealer
             await stack.enter_async_context(observation.telemetry.running(lambda: sealer.rejected))
             yield

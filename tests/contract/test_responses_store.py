@@ -84,6 +84,15 @@ async def test_nothing_is_kept_where_nothing_may_be(tmp_path: Path) -> None:
     assert not contents(tmp_path)
 
 
+async def test_a_server_that_may_keep_nothing_forgets_what_was_kept_before_it(tmp_path: Path) -> None:
+    made = await whole(application(ScriptedEngine(reply("Hm.", "Hi")), state_dir=tmp_path), input="zebra")
+    assert b"zebra" in contents(tmp_path)
+    app = application(ScriptedEngine(), state_dir=tmp_path, store_max_responses=0)
+    async with app.router.lifespan_context(app):
+        assert (await get(app, made["id"])).status_code == 404
+    assert b"zebra" not in contents(tmp_path)
+
+
 async def test_no_word_of_the_analysis_is_in_the_file(tmp_path: Path) -> None:
     """Neither of this server's, nor of another one's that a client has sent along."""
     app = application(ScriptedEngine(EVERYTHING), state_dir=tmp_path)

@@ -59,6 +59,7 @@ async def test_nothing_is_made_before_something_is_stored(tmp_path: Path) -> Non
     assert await kept.chain("resp_1") == []
     assert await kept.items(["msg_1"]) == {}
     assert not await kept.delete("resp_1")
+    await kept.tidy()
     assert files(tmp_path) == {}
 
 
@@ -187,6 +188,29 @@ async def test_what_nobody_uses_grows_too_old(tmp_path: Path) -> None:
     assert await names(kept, "resp_1", "resp_2", "resp_3") == ["resp_2", "resp_3"]
 
 
+@pytest.mark.parametrize(
+    ("limits", "left"),
+    [
+        (PLENTY, ["resp_1", "resp_2", "resp_3"]),
+        (Limits(2, 1_000_000, 1000), ["resp_2", "resp_3"]),
+        (Limits(1000, 400, 1000), ["resp_3"]),
+        (Limits(1000, 1_000_000, 5), ["resp_3"]),
+        (Limits(0, 1_000_000, 1000), []),
+    ],
+)
+async def test_what_lower_limits_do_not_allow_any_more_is_in_no_byte_of_the_files(
+    tmp_path: Path, limits: Limits, left: list[str]
+) -> None:
+    clock = Clock()
+    earlier = store(tmp_path, PLENTY, clock)
+    for number in range(1, 4):
+        clock.now += 10
+        await earlier.save(stored(f"resp_{number}", text=f"zebra {number} " * 10))
+    await store(tmp_path, limits, clock).tidy()
+    assert await names(earlier, "resp_1", "resp_2", "resp_3") == left
+    assert [f"resp_{number}" for number in range(1, 4) if b"zebra %d" % number in contents(tmp_path)] == left
+
+
 async def test_no_responses_means_none(tmp_path: Path) -> None:
     kept = store(tmp_path, Limits(0, 5000, 60))
     assert not kept.is_open
@@ -240,8 +264,9 @@ async def test_a_file_that_is_none_of_ours_is_left_alone(
         for use in (store(tmp_path).find, store(tmp_path).chain, store(tmp_path).delete):
             with pytest.raises(StoreUnavailable):
                 await use("resp_1")
-        assert caplog.text.count("SQLITE_NOTADB") == 4
-        assert caplog.text.count(str(path)) == 4
+        await store(tmp_path).tidy()
+        assert caplog.text.count("SQLITE_NOTADB") == 5
+        assert caplog.text.count(str(path)) == 5
 
 
 async def test_many_writers_of_several_stores_do_not_lose_anything(tmp_path: Path) -> None:
