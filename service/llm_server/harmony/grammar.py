@@ -36,6 +36,10 @@ MOST_COUNTED_CALLS: Final = 128
 
 _TEXT: Final = "TEXT"
 _ANY_OBJECT: Final = json_rule({"type": "object"}, strict=False)
+_NO_INPUT: Final = {"type": "object", "additionalProperties": False}
+_SILENT: Final = frozenset({"$schema", "title", "description", "type", "properties", "required"})
+"""Keywords that bring no property along."""
+
 _KNOWN: Final = KnownFaults(256)
 _NO_FAULTS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -186,12 +190,23 @@ def _first_enforceable(rules: Sequence[str], faults: Mapping[str, str], what: st
 def _rules_of(tool: Tool) -> list[str]:
     match tool.freeform:
         case None:
-            return _schema_rules({"type": "object"} if tool.parameters is None else tool.parameters, tool.strict)
+            return _schema_rules(_input_schema(tool.parameters), tool.strict)
         case freeform if freeform.syntax == "regex":
             return [f"/{freeform.definition.replace('/', chr(92) + '/')}/"]
         case freeform if freeform.syntax == "lark":
             return [f"%lark {{\n{freeform.definition}\n}}"]
     return [_TEXT]
+
+
+def _input_schema(parameters: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """A tool that lists its properties and has none takes none, although JSON Schema would let it take any."""
+    if not parameters or (parameters.get("properties") == {} and _says_no_more(parameters)):
+        return _NO_INPUT
+    return parameters
+
+
+def _says_no_more(parameters: Mapping[str, Any]) -> bool:
+    return parameters.keys() <= _SILENT and not parameters.get("required")
 
 
 def _schema_rules(schema: Mapping[str, Any], strict: bool) -> list[str]:
