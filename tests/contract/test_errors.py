@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterable, Callable
 from typing import Any, cast
 
@@ -124,7 +125,8 @@ def test_a_prompt_that_is_too_long_tells_both_numbers() -> None:
     with pytest.raises(openai.BadRequestError) as raised:
         chat(app, messages=long)
     assert raised.value.code == "context_length_exceeded"
-    assert f"tokens > {MODEL.context_length} maximum" in raised.value.message
+    told = rf"This model's maximum context length is {MODEL.context_length} tokens\. .* resulted in \d+ tokens\."
+    assert re.search(told, raised.value.message), "LiteLLM, and so Aider, knows the failure by these words alone"
     with pytest.raises(anthropic.BadRequestError, match=r"prompt is too long: \d+ tokens > 4096 maximum"):
         messages(app, messages=long)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from llm_server.api.http import JSON, server_sent_event
 from llm_server.api.models import ServedModel
-from llm_server.errors import ServerError
+from llm_server.errors import ContextTooLong, ServerError
 from llm_server.events import Usage
 
 LOWEST_LOGPROB: Final = -9999.0
@@ -25,7 +25,7 @@ class OpenAI:
         return error.status
 
     def error(self, error: ServerError, request_id: str) -> JSON:  # noqa: ARG002 (it is in the headers)
-        details = {"message": error.message, "type": _type(error.status), "param": error.param, "code": error.code}
+        details = {"message": _message(error), "type": _type(error.status), "param": error.param, "code": error.code}
         return {"error": details}
 
     def stream_error(self, error: ServerError, request_id: str) -> bytes:
@@ -37,6 +37,14 @@ class OpenAI:
 
     def models(self, models: Sequence[ServedModel]) -> JSON:
         return {"object": "list", "data": [self.model(model) for model in models]}
+
+
+def _message(error: ServerError) -> str:
+    """Other clients than Codex, LiteLLM for one, know a prompt that is too long by OpenAI's words and not by its code."""
+    match error:
+        case ContextTooLong(limit=limit, prompt=prompt):
+            return f"This model's maximum context length is {limit} tokens. However, your prompt resulted in {prompt} tokens."
+    return error.message
 
 
 def _type(status: int) -> str:
