@@ -149,6 +149,7 @@ class GenerationRequest:
     satisfies: all of it if `strict_answer`, else what of it can be enforced. `reasoning_budget` bounds the tokens of
     analysis; None leaves room for an answer within `max_tokens`.
     `raw` is a prompt of the caller's own, as token ids, in place of the conversation; no grammar holds for its answer.
+    The ids of the answer's calls begin with `call_prefix`, as those of the caller's API do.
     """
 
     conversation: Conversation
@@ -160,6 +161,7 @@ class GenerationRequest:
     strict_answer: bool = True
     reasoning_budget: int | None = None
     raw: tuple[int, ...] | None = field(default=None, repr=False)
+    call_prefix: str = "call_"
 
     @property
     def callable_tools(self) -> tuple[Tool, ...]:

@@ -224,6 +224,7 @@ class Generation:
         self._submission = submission
         self._tools = [tool.name for tool in request.callable_tools]
         self._freeform = [tool.name for tool in request.callable_tools if tool.freeform]
+        self._call_prefix = request.call_prefix
         self._parser = self._new_parser()
         self._recorder = TurnRecorder(memory.sealer)
         self._transcripts = memory.transcripts
@@ -356,7 +357,10 @@ class Generation:
         )
 
     def _new_parser(self) -> HarmonyParser:
-        return HarmonyParser(self._tools, new_call_id=_new_call_id, freeform=self._freeform)
+        return HarmonyParser(self._tools, new_call_id=self._new_call_id, freeform=self._freeform)
+
+    def _new_call_id(self) -> str:
+        return self._call_prefix + secrets.token_hex(12)
 
     def _shown(self, events: Iterable[Event]) -> list[Event]:
         return [self._told(self._recorder.read(shown)) for event in events for shown in self._stop.feed(event)]
@@ -421,10 +425,6 @@ class Generation:
         turn = self._recorder.turn([*self._earlier.repairs, *self._parser.repairs])
         if turn is not None and self._parser.finish_reason == "tool_calls":
             self._transcripts.remember(turn)
-
-
-def _new_call_id() -> str:
-    return f"call_{secrets.token_hex(12)}"
 
 
 def _token_logprob(token: int, logprobs: Logprobs) -> TokenLogprob:

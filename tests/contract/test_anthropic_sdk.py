@@ -127,6 +127,7 @@ async def test_a_tool_turn() -> None:
     assert said.to_dict() == {"type": "text", "text": "I look it up."}
     assert isinstance(call, ToolUseBlock)
     assert (call.name, call.input) == ("get_weather", {"city": "Paris", "days": 2})
+    assert call.id.startswith("toolu_")
 
     result: Any = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call.id, "content": "sunny"}]}
     turns = [*ASK["messages"], {"role": "assistant", "content": first.content}, result]

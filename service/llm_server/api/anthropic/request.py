@@ -28,6 +28,9 @@ from llm_server.conversation import (
 )
 from llm_server.errors import BadRequest
 
+CALL_PREFIX: Final = "toolu_"
+"""How the ids of this API's calls begin."""
+
 LOW_BUDGET: Final = 4096
 MEDIUM_BUDGET: Final = 16384
 """Thinking budgets, in tokens, up to which low and medium effort stand for them."""
@@ -58,6 +61,7 @@ def to_generation(body: MessagesRequest) -> GenerationRequest:
         tool_choice=tool_choice(body.tool_choice, offer(body)),
         answer_schema=_answer_schema(body),
         reasoning_budget=body.thinking.budget_tokens if body.thinking else None,
+        call_prefix=CALL_PREFIX,
     )
 
 
