@@ -116,6 +116,7 @@ def _layers(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
         allow_origin_regex=origin_pattern(settings.cors_origins).pattern,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
+        allow_private_network=True,
         expose_headers=[
             "x-request-id",
             "request-id",

@@ -25,7 +25,9 @@ PREFIX: Final = "LLM_"
 OTHER_PROGRAMS: Final = frozenset({"LLM_USER_PATH", "LLM_LOAD_PLUGINS", "LLM_RAISE_ERRORS"})
 """`LLM_*` names of the `llm` command-line tool, which the same people have installed."""
 
-_ORIGIN: Final = re.compile(r"\*|https?://[^/\s]+")
+_ORIGIN: Final = re.compile(r"\*|(?:https?|app|tauri|vscode-webview|(?:chrome|moz)-extension)://[^/\s]+")
+"""Of a web page, a browser's extension, or a program that is a web page in a window of its own."""
+
 _KEY: Final = re.compile(r"[!-~]+")
 
 _LISTS: Final = ("model_aliases", "cors_origins", "allowed_hosts")

@@ -128,6 +128,11 @@ def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
     assert _fault(LLM_CORS_ORIGINS=f"http://localhost,{origin}").startswith("LLM_CORS_ORIGINS: ")
 
 
+@pytest.mark.parametrize("origin", ["*", "http://localhost:*", "app://obsidian.md", "chrome-extension://abcdef"])
+def test_pages_extensions_and_desktop_programs_can_be_listed(origin: str) -> None:
+    assert Settings(cors_origins=origin, _env_file=None).cors_origins == (origin,)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost"])
 def test_loopback_needs_no_key(host: str) -> None:
     assert load_settings(host=host).is_loopback

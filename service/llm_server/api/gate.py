@@ -105,7 +105,11 @@ def key_check(key: str) -> Check:
 
 def origin_pattern(origins: Sequence[str]) -> re.Pattern[str]:
     """Matches the listed origins as a whole; `*` in one stands for any host or port (`http://localhost:*`)."""
-    return re.compile("|".join(re.escape(origin).replace(r"\*", r"[^\s]*") for origin in origins) or r"(?!)")
+    return re.compile("|".join(map(_origin_pattern, origins)) or r"(?!)")
+
+
+def _origin_pattern(origin: str) -> str:
+    return re.escape(origin).replace(r":\*", r":\d{1,5}").replace(r"\*", r"[^\s]*")
 
 
 def _credentials(scope: Scope) -> list[bytes]:

@@ -40,10 +40,11 @@ class OpenAI:
 
 
 def _message(error: ServerError) -> str:
-    """Other clients than Codex, LiteLLM for one, know a prompt that is too long by OpenAI's words and not by its code."""
+    """LiteLLM, for one, knows a prompt that is too long by OpenAI's words and not by its code."""
     match error:
         case ContextTooLong(limit=limit, prompt=prompt):
-            return f"This model's maximum context length is {limit} tokens. However, your prompt resulted in {prompt} tokens."
+            allowed = f"This model's maximum context length is {limit} tokens."
+            return f"{allowed} However, your prompt resulted in {prompt} tokens."
     return error.message
 
 

@@ -82,6 +82,8 @@ async def test_a_server_on_all_addresses_takes_any_address_but_no_name(host: str
         ("https://app.example.org.evil", 403),
         ("http://app.example.org", 403),
         ("http://127.0.0.1", 403),
+        ("http://localhost:", 403),
+        ("http://localhost:3000.evil.example", 403),
     ],
 )
 async def test_web_pages_call_from_listed_origins_only(path: str, origin: str, status: int) -> None:
@@ -114,6 +116,14 @@ async def test_a_preflight_is_answered_for_listed_origins_only() -> None:
     refused = await listed.options("/v1/chat/completions", headers={"origin": "https://evil.example"} | asked)
     assert refused.status_code == 400
     assert "access-control-allow-origin" not in refused.headers
+
+
+async def test_a_listed_page_of_the_internet_may_call_this_machine() -> None:
+    """Chrome asks so for a public page that calls a private address, and takes a refusal for one of the request."""
+    asked = {"access-control-request-method": "POST", "access-control-request-private-network": "true"}
+    listed = client(cors_origins=("https://app.example.org",))
+    allowed = await listed.options("/v1/chat/completions", headers={"origin": "https://app.example.org"} | asked)
+    assert (allowed.status_code, allowed.headers["access-control-allow-private-network"]) == (200, "true")
 
 
 async def test_without_listed_origins_no_preflight_succeeds() -> None:
