@@ -440,6 +440,8 @@ def test_a_summary_is_not_made() -> None:
         ({"system": [text("Be brief.")]}, True),
         ({"tools": [{**READ, "cache_control": {"type": "ephemeral"}}]}, True),
         ({"messages": [user("Hi")]}, True),
+        ({"messages": [user(result([text("42")]))]}, True),
+        ({"messages": [user(result())]}, False),
         ({"system": "cache_control", "tools": [READ]}, False),
         ({"caches": True}, False),
     ],

@@ -119,10 +119,12 @@ class MessagesRequest(CountTokensRequest):
 
 
 def _breakpoints(body: dict[str, Any]) -> Iterator[bool]:
-    """Whether each part that may bear a `cache_control` does: the request, its tools and blocks."""
+    """Whether each part that may bear a `cache_control` does: the request, its tools, and blocks within blocks."""
     messages = [message for message in _list(body.get("messages")) if isinstance(message, dict)]
     contents = [body.get("tools"), body.get("system"), *(message.get("content") for message in messages)]
-    for part in (body, *(part for content in contents for part in _list(content))):
+    parts = [part for content in contents for part in _list(content) if isinstance(part, dict)]
+    within = [part for block in parts for part in _list(block.get("content"))]
+    for part in (body, *parts, *within):
         yield isinstance(part, dict) and part.get("cache_control") is not None
 
 
