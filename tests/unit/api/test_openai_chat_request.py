@@ -94,7 +94,7 @@ def test_deprecated_function_messages_are_calls_and_results() -> None:
     ]
     asked = generation(messages=messages, functions=[CLOCK, WEATHER], function_call={"name": "clock"})
     assert asked.conversation.items[1:] == (ToolCall("", "clock", "{}"), ToolResult("", "clock", "noon"))
-    assert asked.tool_choice == ToolChoice("required", frozenset({"clock"}))
+    assert asked.tool_choice == ToolChoice("required", frozenset({"clock"}), most_calls=1)
 
 
 def test_reasoning_that_comes_back_is_dropped() -> None:
@@ -198,12 +198,12 @@ NAMED_CLOCK = {"type": "function", "function": {"name": "clock"}}
         ("auto", ToolChoice()),
         ("required", ToolChoice("required")),
         ("none", ToolChoice("none")),
-        (NAMED_CLOCK, ToolChoice("required", CLOCK_ALONE)),
+        (NAMED_CLOCK, ToolChoice("required", CLOCK_ALONE, most_calls=1)),
         (
             {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [NAMED_CLOCK]}},
             ToolChoice("auto", CLOCK_ALONE),
         ),
-        ({"type": "custom", "custom": {"name": "clock"}}, ToolChoice("required", CLOCK_ALONE)),
+        ({"type": "custom", "custom": {"name": "clock"}}, ToolChoice("required", CLOCK_ALONE, most_calls=1)),
         (
             {
                 "type": "allowed_tools",
@@ -226,13 +226,14 @@ def test_a_tool_choice_leaves_the_prompt_alone(choice: Any, expected: ToolChoice
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
-        (None, ToolChoice()),
-        ("auto", ToolChoice()),
-        ("none", ToolChoice("none")),
-        ({"name": "clock"}, ToolChoice("required", CLOCK_ALONE)),
+        (None, ToolChoice(most_calls=1)),
+        ("auto", ToolChoice(most_calls=1)),
+        ("none", ToolChoice("none", most_calls=1)),
+        ({"name": "clock"}, ToolChoice("required", CLOCK_ALONE, most_calls=1)),
     ],
 )
 def test_the_deprecated_function_choice(choice: Any, expected: ToolChoice) -> None:
+    """Its answers have room for one call."""
     assert generation(functions=[WEATHER, CLOCK], function_call=choice).tool_choice == expected
 
 

@@ -387,6 +387,7 @@ def test_a_wrong_tool_is_named(tool: Any, param: str) -> None:
     assert refused(tools=[tool]).param == param
 
 
+CLOSE_ONLY = frozenset({"agents.close"})
 READ_ONLY = frozenset({"read"})
 
 
@@ -397,13 +398,13 @@ READ_ONLY = frozenset({"read"})
         ("auto", ToolChoice()),
         ("none", ToolChoice("none")),
         ("required", ToolChoice("required")),
-        ({"type": "function", "name": "read"}, ToolChoice("required", READ_ONLY)),
-        ({"type": "custom", "name": "apply_patch"}, ToolChoice("required", frozenset({"apply_patch"}))),
-        ({"type": "function", "name": "close"}, ToolChoice("required", frozenset({"agents.close"}))),
-        ({"type": "function", "name": "agents.close"}, ToolChoice("required", frozenset({"agents.close"}))),
+        ({"type": "function", "name": "read"}, ToolChoice("required", READ_ONLY, most_calls=1)),
+        ({"type": "custom", "name": "apply_patch"}, ToolChoice("required", frozenset({"apply_patch"}), most_calls=1)),
+        ({"type": "function", "name": "close"}, ToolChoice("required", CLOSE_ONLY, most_calls=1)),
+        ({"type": "function", "name": "agents.close"}, ToolChoice("required", CLOSE_ONLY, most_calls=1)),
         (
             {"type": "function", "name": "close", "namespace": "agents"},
-            ToolChoice("required", frozenset({"agents.close"})),
+            ToolChoice("required", CLOSE_ONLY, most_calls=1),
         ),
         (
             {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "read"}]},

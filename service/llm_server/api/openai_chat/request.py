@@ -171,7 +171,13 @@ def _tool_choice(request: ChatRequest) -> ToolChoice:
     mode = _mode(choice)
     if mode == "required" and not (declared if names is None else names):
         raise BadRequest(f"'{field}' requires a call, and there is no tool to call.", param=field)
-    return ToolChoice(mode, names, 1 if request.parallel_tool_calls is False else None)
+    return ToolChoice(mode, names, 1 if _is_one(request, choice) else None)
+
+
+def _is_one(request: ChatRequest, choice: wire.ToolChoice | None) -> bool:
+    """A tool that is forced by its name is called exactly once, and the deprecated form has room for one call."""
+    is_forced = choice is not None and choice.type in ("function", "custom")
+    return is_forced or request.parallel_tool_calls is False or calls_functions(request)
 
 
 def _chosen(request: ChatRequest) -> tuple[wire.ToolChoice | None, str]:

@@ -61,7 +61,8 @@ class Toolbox:
         return tuple(tool.name for each in tools for tool, _ in _offered(each) if tool.name in deferred)
 
     def choice(self, asked: wire.ToolChoice | None, most_calls: int | None) -> ToolChoice:
-        """
+        """Whether tools may or must be called, and which. One that is forced by its name is called exactly once.
+
         Raises:
             BadRequest: a tool must be called that is not offered, or any, and none is.
         """
@@ -72,7 +73,7 @@ class Toolbox:
             mode = asked.mode or "auto"
             return self._checked(ToolChoice(mode, self._named(asked.tools or ()), most_calls))
         one = ChosenTool(type=asked.type, name=asked.name, namespace=asked.namespace)
-        return self._checked(ToolChoice("required", self._named([one]), most_calls))
+        return self._checked(ToolChoice("required", self._named([one]), 1))
 
     def _checked(self, choice: ToolChoice) -> ToolChoice:
         is_possible = bool(self.tools if choice.names is None else choice.names)
