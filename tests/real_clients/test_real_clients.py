@@ -86,7 +86,8 @@ def test_claude_code(sandbox: Sandbox) -> None:
 def test_opencode(sandbox: Sandbox) -> None:
     commands = sandbox.with_node_package("opencode-ai@1.18.33")
     options = {"baseURL": f"{sandbox.base_url}/v1", "apiKey": "none"}
-    provider = {"npm": "@ai-sdk/openai-compatible", "options": options, "models": {"gpt-oss-20b": {}}}
+    models = {"gpt-oss-20b": {"limit": {"context": 131072, "output": 32768}}}
+    provider = {"npm": "@ai-sdk/openai-compatible", "options": options, "models": models}
     configuration = {"model": "local/gpt-oss-20b", "autoupdate": False, "provider": {"local": provider}}
     sandbox.write(".config/opencode/opencode.json", json.dumps(configuration))
     told = sandbox.run(
