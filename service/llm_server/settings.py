@@ -13,6 +13,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn
 
@@ -215,7 +216,9 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("log_level", "log_format", "device", "quantization", mode="before")
+    @field_validator(
+        "log_level", "log_format", "device", "quantization", "harmony_guard", "client_markers", mode="before"
+    )
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
@@ -233,6 +236,13 @@ class Settings(BaseSettings):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(_ORIGIN.fullmatch(origin) for origin in value):
             raise ValueError("An origin is a scheme and a host, as http://localhost:3000, without a path")
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any("/" in name or name.count(":") == 1 for name in value):
+            raise ValueError("A host is a name or an address alone, without scheme or port: any port is accepted")
         return value
 
     @field_validator("api_key")
@@ -352,6 +362,8 @@ def _read_key(path: Path) -> str:
 def _env_file() -> Mapping[str, Any]:
     try:
         return dotenv_values(".env")
+    except OSError as error:
+        raise SettingsError(f".env: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(".env is no UTF-8 text file") from None
 
@@ -361,16 +373,18 @@ def _traces_variable(*names: str) -> str:
 
 
 def _unknown(names: Iterable[str]) -> list[str]:
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
-    ours = (name for name in names if name.startswith(PREFIX) and name not in OTHER_PROGRAMS)
-    return [_suggestion(name, known) for name in ours if name.upper() not in known]
+    known = [name.upper() for name in Settings.model_fields]
+    ours = (name for name in names if name.upper().startswith(PREFIX) and name not in OTHER_PROGRAMS)
+    return [_suggestion(name, known) for name in ours if name.upper().removeprefix(PREFIX) not in known]
 
 
 def _suggestion(name: str, known: list[str]) -> str:
-    """Names are compared without the prefix, which would make any two of them look alike."""
-    endings = [other.removeprefix(PREFIX) for other in known]
-    close = difflib.get_close_matches(name.removeprefix(PREFIX).upper(), endings, n=1)
-    return f"{name} is no setting of this server." + (f" Did you mean {PREFIX}{close[0]}?" if close else "")
+    """The first setting that has all of its words, else the one that looks most like it, both without the prefix."""
+    meant = name.upper().removeprefix(PREFIX)
+    complete = (other for other in known if set(meant.split("_")) <= set(other.split("_")))
+    close = difflib.get_close_matches(meant, known, n=1)
+    found = next(chain(complete, close), None)
+    return f"{name} is no setting of this server." + (f" Did you mean {PREFIX}{found}?" if found else "")
 
 
 def _lines(error: ValidationError) -> list[str]:

@@ -90,6 +90,9 @@ def test_settings_are_frozen() -> None:
         ("LLM_QUANTISATION", "LLM_QUANTIZATION"),
         ("LLM_APIKEY", "LLM_API_KEY"),
         ("LLM_CORS_ORIGIN", "LLM_CORS_ORIGINS"),
+        ("LLM_CORS", "LLM_CORS_ORIGINS"),
+        ("LLM_GUARD", "LLM_HARMONY_GUARD"),
+        ("LLM_BODY_BYTES", "LLM_MAX_BODY_BYTES"),
     ],
 )
 def test_a_misspelt_name_suggests_the_right_one(misspelt: str, meant: str) -> None:
@@ -100,9 +103,16 @@ def test_a_name_like_no_other_is_refused_without_a_guess() -> None:
     assert _fault(LLM_ZZZZ="x") == "LLM_ZZZZ is no setting of this server."
 
 
-def test_a_misspelt_name_in_the_env_file_is_found() -> None:
-    Path(".env").write_text("LLM_PROT=1\n")
+@pytest.mark.parametrize("name", ["LLM_PROT", "llm_prot"])
+def test_a_misspelt_name_in_the_env_file_is_found(name: str) -> None:
+    Path(".env").write_text(f"{name}=1\n")
     assert "LLM_PORT?" in _fault()
+
+
+@pytest.mark.parametrize("name", ["LLM_DEVICE=CPU", "LLM_HARMONY_GUARD=OFF", "LLM_CLIENT_MARKERS=Keep", "llm_port=5"])
+def test_case_does_not_matter(name: str) -> None:
+    Path(".env").write_text(name)
+    assert load_settings() != Settings(_env_file=None)
 
 
 def test_names_of_other_programs_are_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +141,11 @@ def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
 @pytest.mark.parametrize("origin", ["*", "http://localhost:*", "app://obsidian.md", "chrome-extension://abcdef"])
 def test_pages_extensions_and_desktop_programs_can_be_listed(origin: str) -> None:
     assert Settings(cors_origins=origin, _env_file=None).cors_origins == (origin,)
+
+
+@pytest.mark.parametrize("host", ["http://studio.local", "studio.local:42002", "studio.local/"])
+def test_a_host_that_no_header_names_is_refused(host: str) -> None:
+    assert _fault(LLM_ALLOWED_HOSTS=f"studio.lan,{host}").startswith("LLM_ALLOWED_HOSTS: ")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost"])
@@ -192,6 +207,12 @@ def test_a_key_file_without_one_key_is_refused(content: bytes | None, reason: st
 def test_an_env_file_that_is_no_text_is_one_line() -> None:
     Path(".env").write_bytes(b"\xff\xfe\x00")
     assert _fault() == ".env is no UTF-8 text file"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_env_file_that_may_not_be_read_is_one_line() -> None:
+    Path(".env").touch(mode=0)
+    assert _fault() == ".env: Permission denied"
 
 
 def test_a_refused_setting_ends_the_program_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
