@@ -54,7 +54,17 @@ def checks(settings: Settings) -> list[Check]:
         SettingsError: the key file can not be read.
     """
     key = settings.read_api_key()
-    return [host_check(settings), origin_check(settings), *([key_check(key)] if key else [])]
+    return [host_check(settings), origin_check(settings), key_check(key) if key else reach_check]
+
+
+def reach_check(scope: Scope) -> None:
+    """Without a key, connections come in over loopback alone, wherever uvicorn was told to listen (`--host 0.0.0.0`).
+
+    A connection to anything else than an address, as a unix socket, is not one from another machine.
+    """
+    address = (scope.get("server") or ("",))[0]
+    if _is_address(address) and not _is_loopback(address):
+        raise Forbidden("Without an API key, only programs on this machine may call. Set LLM_API_KEY.")
 
 
 def host_check(settings: Settings) -> Check:
@@ -153,3 +163,9 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_loopback(address: str) -> bool:
+    """An IPv6 socket that takes IPv4, too, knows 127.0.0.1 as ::ffff:127.0.0.1."""
+    own = ip_address(address.strip("[]"))
+    return (getattr(own, "ipv4_mapped", None) or own).is_loopback

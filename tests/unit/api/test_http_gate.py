@@ -69,6 +69,25 @@ async def test_a_server_on_all_addresses_takes_any_address_but_no_name(host: str
     assert response.status_code == status
 
 
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("[::1]", 200),
+        ("[::ffff:127.0.0.1]", 200),
+        ("192.168.0.7", 403),
+        ("[fe80::1]", 403),
+        ("[::ffff:192.168.0.7]", 403),
+    ],
+)
+async def test_without_a_key_connections_come_over_loopback(address: str, status: int) -> None:
+    """Whatever a caller on the network says that it has called."""
+    url = f"http://{address}/v1/models"
+    assert (await client().get(url, headers={"host": "localhost"})).status_code == status
+    key = {"host": "localhost", "x-api-key": "k"}
+    assert (await client(api_key="k").get(url, headers=key)).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/livez", "/v1/models"])
 @pytest.mark.parametrize(
     ("origin", "status"),
