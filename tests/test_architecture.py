@@ -120,6 +120,12 @@ def test_the_server_runs_without_mlx_in_its_process(module: str) -> None:
     assert not [name for name in loaded if name.split(".")[0] in ("mlx", "mlx_lm", "torch", "transformers")]
 
 
+def test_a_model_is_found_or_refused_before_its_code_is_imported() -> None:
+    """`mlx_lm` brings transformers, which takes seconds."""
+    loaded = _loaded_by("llm_server.engine.found")
+    assert not [name for name in loaded if name.split(".")[0] in ("mlx_lm", "transformers")]
+
+
 def test_the_supervisor_has_no_web_framework_to_die_of() -> None:
     assert not [name for name in _loaded_by("llm_server.supervisor") if name.split(".")[0] in ("fastapi", "starlette")]
 

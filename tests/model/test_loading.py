@@ -14,9 +14,11 @@ from mlx.nn.layers.quantized import quantize
 from mlx.utils import tree_flatten
 
 from gpt_oss_tiny import MODEL_FOLDER
-from llm_server.engine.loading import LoadedModel, ModelError, load, use_device
+from llm_server.engine.found import find_model, use_device
+from llm_server.engine.loading import LoadedModel, load
 from llm_server.engine.reduced_vocabulary import Model, ModelArgs
 from llm_server.harmony.encoding import VOCABULARY_SIZE
+from llm_server.model_files import ModelError
 from llm_server.settings import Device, Quantization, Settings
 
 WIDTH: Final = 64
@@ -76,7 +78,8 @@ def _device_as_before() -> Iterator[None]:
 
 
 def _load(folder: Path, quantization: Quantization | None = None, **settings: Any) -> LoadedModel:
-    return load(Settings(model_path=str(folder), quantization=quantization, device="cpu", **settings))
+    wanted = Settings(model_path=str(folder), quantization=quantization, device="cpu", **settings)
+    return load(find_model(wanted), wanted.quantization)
 
 
 def _logits(loaded: LoadedModel) -> mx.array:
@@ -215,6 +218,6 @@ def test_a_damaged_folder_is_refused_before_it_is_read(float32_folder: Path, tmp
 
 
 def test_the_embedded_model_loads() -> None:
-    info = load(Settings(model_path="tiny", device="cpu")).info
+    info = load(find_model(Settings(model_path="tiny", device="cpu")), None).info
     assert (info.name, info.quantization) == ("gpt-oss-tiny", "float32")
     assert sum(path.stat().st_size for path in MODEL_FOLDER.iterdir()) < 10_000_000

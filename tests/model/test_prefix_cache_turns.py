@@ -9,6 +9,7 @@ import pytest
 
 from llm_server.conversation import Conversation, Instructions, Item, Sampling, Tool, UserText
 from llm_server.engine.batch import Batch
+from llm_server.engine.found import find_model
 from llm_server.engine.loading import load
 from llm_server.engine.memory import MemoryPlan
 from llm_server.engine.process import load_batch
@@ -29,7 +30,7 @@ BESIDE_THE_MESSAGE = 20
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return load(Settings(model_path="tiny", device="cpu")).model
+    return load(find_model(Settings(model_path="tiny", device="cpu")), None).model
 
 
 @dataclass

@@ -16,15 +16,18 @@ from typing import Any
 
 from llm_server.engine.blas import use_openblas
 from llm_server.harmony.encoding import STOP_TOKENS
+from llm_server.model_files import ModelError
 from llm_server.settings import exit_on_error, load_settings
 
 
 def main() -> None:
     use_openblas()  # before MLX is imported
-    from llm_server.engine.loading import ModelError, load
+    from llm_server.engine.found import find_model
+    from llm_server.engine.loading import load
 
+    settings = load_settings(model_path=sys.argv[1])
     try:
-        model = load(load_settings(model_path=sys.argv[1])).model
+        model = load(find_model(settings), settings.quantization).model
     except ModelError as error:
         exit_on_error(error)
     print("ready", flush=True)  # noqa: T201

@@ -29,12 +29,14 @@ from gpt_oss_tiny import MODEL_FOLDER
 from llm_server.bench.load import JSON, KINDS, STORY, TASK, TEXT, UNGUARDED, questions
 from llm_server.conversation import Conversation, GenerationRequest, Sampling, Tool, ToolChoice, UserText
 from llm_server.engine.batch import Batch
+from llm_server.engine.found import find_model
 from llm_server.engine.guard import Grammars
-from llm_server.engine.loading import ModelError, load
+from llm_server.engine.loading import load
 from llm_server.engine.types import Submit
 from llm_server.harmony.encoding import VOCABULARY_SIZE
 from llm_server.harmony.grammar import turn_grammar
 from llm_server.harmony.guard import guard_tokenizer
+from llm_server.model_files import ModelError
 from llm_server.settings import exit_on_error, load_settings
 
 BLOCK: Final = 16
@@ -57,7 +59,7 @@ _RECORDS: Final[Mapping[str, Any]] = {"type": "array", "items": _RECORD, "minIte
 def main() -> None:
     settings = load_settings(model_path=sys.argv[1])
     try:
-        loaded = load(settings)
+        loaded = load(find_model(settings), settings.quantization)
     except ModelError as error:
         exit_on_error(error)
     grammars = Grammars(guard_tokenizer, VOCABULARY_SIZE)

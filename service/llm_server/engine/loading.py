@@ -1,4 +1,4 @@
-"""From settings to a model in memory: chosen, downloaded, checked, quantised, on the right device.
+"""From a model's files to a model in memory: quantised as the settings say, on the right device.
 
 One of the few files that import MLX. Loads weights and nothing else: no tokenizer, because Harmony's vocabulary is the
 server's own, and no code, whatever a model's folder may ask for.
@@ -10,8 +10,7 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import mlx.core as mx
 from mlx.nn.layers.base import Module
@@ -21,14 +20,11 @@ from mlx_lm.models.switch_layers import SwitchLinear
 from mlx_lm.utils import get_total_parameters, load_model
 
 from llm_server.engine.cpu import for_cpu
+from llm_server.engine.found import FoundModel
 from llm_server.engine.reduced_vocabulary import model_classes
 from llm_server.engine.types import ModelInfo
-from llm_server.model_download import fetch_model
-from llm_server.model_files import ModelError, ModelFiles, read_model_files
-from llm_server.model_source import HubRepo, LocalFolder, ModelSource, choose_model, this_machine
-from llm_server.settings import Device, Quantization, Settings
-
-__all__ = ["LoadedModel", "ModelError", "load", "use_device"]
+from llm_server.model_files import ModelError, ModelFiles
+from llm_server.settings import Quantization, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +33,6 @@ GROUP_SIZES: Final = (64, 32)
 
 FLOAT32_LIMIT: Final = 2**30
 """Bytes up to which a model is held as float32 for a CPU, which multiplies that faster than anything else."""
-
 
 PREFILL_STEP_SIZES: Final = {"gpu": 512, "cpu": 64}
 """By device: as many as keep it busy. More would make the other streams wait, and a CPU no faster."""
@@ -54,70 +49,24 @@ class LoadedModel:
         return settings.prefill_step_size or PREFILL_STEP_SIZES[self.info.device]
 
 
-def load(settings: Settings) -> LoadedModel:
-    """Load the model that the settings ask for, or the one that suits this machine.
+def load(found: FoundModel, quantization: Quantization | None) -> LoadedModel:
+    """Load a model on the device that it was found for.
 
     Raises:
-        ModelError: there is no such model, it is damaged or no gpt-oss, or the device is not there.
+        ModelError: its files do not fit each other, or are none that MLX understands.
     """
-    choice = choose_model(settings, this_machine())
-    logger.info("Serving %s from %s: %s", choice.name, _place(choice.source), choice.reason)
-    device = use_device(settings.device)
-    files = read_model_files(_folder(choice.source))
-    context_length = _context_length(settings, files)
     started = time.monotonic()
-    model = _in_memory(files, settings.quantization, device)
+    model = _in_memory(found.files, quantization, found.device)
     info = ModelInfo(
-        name=choice.name,
-        context_length=context_length,
+        name=found.name,
+        context_length=found.context_length,
         quantization=_precision(model),
-        device=device,
+        device=found.device,
         parameters=_parameters(model),
         memory_bytes=_bytes(model),
     )
     _log_loaded(info, time.monotonic() - started)
     return LoadedModel(model, info)
-
-
-def use_device(device: Device) -> Literal["gpu", "cpu"]:
-    """Make MLX compute on a device from here on, in every thread.
-
-    Raises:
-        ModelError: this machine, or this build of MLX, has no such device.
-    """
-    has_gpu = mx.is_available(mx.gpu)
-    if device == "mps" and not mx.metal.is_available():
-        raise ModelError("LLM_DEVICE=mps needs the GPU of a Mac, which MLX does not find here: set auto, gpu or cpu")
-    if device == "gpu" and not has_gpu:
-        raise ModelError("LLM_DEVICE=gpu needs a GPU, and this build of MLX finds none here: set auto or cpu")
-    chosen: Literal["gpu", "cpu"] = "gpu" if has_gpu and device != "cpu" else "cpu"
-    mx.set_default_device(mx.gpu if chosen == "gpu" else mx.cpu)
-    return chosen
-
-
-def _place(source: ModelSource) -> str:
-    match source:
-        case LocalFolder(path):
-            return str(path)
-        case HubRepo(repo_id, None):
-            return repo_id
-        case HubRepo(repo_id, revision):
-            return f"{repo_id}@{revision}"
-
-
-def _folder(source: ModelSource) -> Path:
-    match source:
-        case LocalFolder(path):
-            return path
-        case HubRepo():
-            return fetch_model(source)
-
-
-def _context_length(settings: Settings, files: ModelFiles) -> int:
-    wanted, longest = settings.context_length, files.context_length
-    if wanted is not None and wanted > longest:
-        raise ModelError(f"LLM_CONTEXT_LENGTH={wanted} is more than the {longest} tokens that the model was made for")
-    return wanted or longest
 
 
 def _in_memory(files: ModelFiles, quantization: Quantization | None, device: str) -> Any:

@@ -28,6 +28,7 @@ from llm_server.engine.loop import Key, Loop
 from llm_server.engine.scheduler import Scheduler
 from llm_server.engine.types import Abort, Hello, ModelInfo, Refused, Status, Submit
 from llm_server.harmony.encoding import VOCABULARY_SIZE
+from llm_server.model_files import ModelError
 from llm_server.observability.engine_reports import EngineReports
 from llm_server.observability.logging import configure_logging
 from llm_server.observability.records import Introduction
@@ -35,6 +36,7 @@ from llm_server.observability.sender import Sender
 from llm_server.settings import Settings, SettingsError, exit_on_error, load_settings
 
 if TYPE_CHECKING:
+    from llm_server.engine.found import FoundModel
     from llm_server.engine.memory import MemoryPlan
 
 EXIT_CANNOT_LOAD: Final = 78
@@ -96,21 +98,27 @@ def load_batch(settings: Settings) -> tuple[WarmDecoder, ModelInfo]:
     """
     use_openblas()
     try:
-        from llm_server.engine.batch import Batch
-        from llm_server.engine.guard import Grammars
-        from llm_server.engine.key_values import Layers
-        from llm_server.engine.loading import ModelError, load
-        from llm_server.engine.memory import device_memory, plan_memory
-        from llm_server.harmony.guard import guard_tokenizer
+        from llm_server.engine.found import find_model
+
+        return _load(find_model(settings), settings)
     except ImportError as error:
         _give_up(f"MLX can not be imported: {error}")
-    grammars = Grammars(guard_tokenizer, VOCABULARY_SIZE) if settings.harmony_guard == "on" else None
-    try:
-        loaded = load(settings)
     except ModelError as error:
         _give_up(str(error))
+
+
+def _load(found: FoundModel, settings: Settings) -> tuple[WarmDecoder, ModelInfo]:
+    from llm_server.engine.batch import Batch
+    from llm_server.engine.guard import Grammars
+    from llm_server.engine.key_values import Layers
+    from llm_server.engine.loading import load
+    from llm_server.engine.memory import device_memory, plan_memory
+    from llm_server.harmony.guard import guard_tokenizer
+
+    grammars = Grammars(guard_tokenizer, VOCABULARY_SIZE) if settings.harmony_guard == "on" else None
+    loaded = load(found, settings.quantization)
     layers = Layers(loaded.model)
-    memory = plan_memory(settings, loaded.info, layers.token_bytes, device_memory(loaded.info.device))
+    memory = plan_memory(settings, loaded.info, layers.token_bytes, device_memory(found.device))
     batch = Batch(
         loaded.model,
         max_concurrency=settings.max_concurrency,
