@@ -116,7 +116,7 @@ def _configured(value: str) -> tuple[ModelSource, str]:
     reason = f"LLM_MODEL_PATH={value}"
     if value == EMBEDDED:
         return LocalFolder(MODEL_FOLDER), reason
-    path = Path(value).expanduser()
+    path = Path(os.path.expanduser(value))  # which leaves an unknown home as it is
     if path.is_dir():
         return LocalFolder(path.resolve()), reason
     if path.exists():

@@ -255,7 +255,10 @@ class Settings(BaseSettings):
     @field_validator("state_dir", "api_key_file", "record")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
-        return value.expanduser() if value else value
+        try:
+            return value.expanduser() if value else value
+        except RuntimeError:
+            raise ValueError(f"{value} is in a home folder that is not known here: give the whole path") from None
 
     @model_validator(mode="after")
     def _exposed_only_with_a_key(self) -> Settings:

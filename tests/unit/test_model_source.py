@@ -77,7 +77,9 @@ def test_a_revision_can_be_pinned(revision: str) -> None:
     assert choice.name == "gpt-oss-20b"
 
 
-@pytest.mark.parametrize("path", ["/nowhere/at/all", "./here/not", "../model", "gpt-oss-20b", "a/b/c", "owner/name@"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere/at/all", "./here/not", "~nobody-has-it/model", "../model", "gpt-oss-20b", "a/b/c", "owner/name@"]
+)
 def test_what_is_neither_a_directory_nor_a_repository_is_refused(path: str) -> None:
     with pytest.raises(ModelError, match="no directory here, and no Hugging Face repo id") as caught:
         choose_model(Settings(model_path=path), LINUX)

@@ -77,6 +77,11 @@ def test_home_is_expanded_in_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.state_dir.is_relative_to(Path.home())
 
 
+@pytest.mark.parametrize("name", ["LLM_STATE_DIR", "LLM_RECORD", "LLM_API_KEY_FILE"])
+def test_a_home_that_nobody_has_is_one_line(name: str) -> None:
+    assert _fault(**{name: "~nobody-has-it/x"}).startswith(f"{name}: ~nobody-has-it/x is in a home folder that is not")
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         load_settings().port = 1  # type: ignore[misc]

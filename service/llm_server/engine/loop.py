@@ -299,7 +299,8 @@ class Loop:
 
     def _forget_client(self, client: bytes) -> None:
         lost = [key for key in self._requests if key[0] == client]
-        logger.info("a client has gone, with %d requests in flight", len(lost))
+        if lost:
+            logger.info("a client has gone, with %d requests in flight", len(lost))
         for key in lost:
             self._forget(key)
 
