@@ -191,6 +191,8 @@ def test_the_device_decides_where_arrays_are_computed(device: Device, chosen: st
     [
         {"num_attention_heads": 4},
         {"num_local_experts": 8},
+        {"num_experts_per_tok": 5},
+        {"sliding_window": 0},
         {"reduced_vocabulary": 32},
         {"reduced_vocabulary": 0},
         {"rope_scaling": {"rope_type": "nonsense", "factor": 2.0}},

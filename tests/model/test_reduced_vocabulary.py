@@ -96,6 +96,17 @@ def test_the_output_multiplies_by_the_same_rows_and_lowers_what_was_not_read(mod
         assert logits[token].item() == pytest.approx(expected.item(), abs=1e-3), token
 
 
+@pytest.mark.parametrize(
+    ("table", "value"),
+    [("token_ids", VOCABULARY), ("spelled", -1), ("pieces", VOCABULARY + 1), ("codes", 2**16 - 1)],
+)
+def test_an_index_outside_of_its_table_is_refused(model: Any, table: str, value: int) -> None:
+    before = getattr(model, table)
+    with pytest.raises(ValueError, match="damaged"):
+        model.load_weights([(table, mx.full(before.shape, value, dtype=before.dtype))], strict=False)
+    model.load_weights([(table, before)], strict=False)
+
+
 @pytest.mark.parametrize("lengths", [(30,), (1,) * 30, (7, 16, 2, 1, 4)])
 def test_logits_do_not_depend_on_how_the_text_is_cut(model: Any, lengths: tuple[int, ...]) -> None:
     tokens = mx.random.randint(0, VOCABULARY, (1, 30), key=mx.random.key(2))

@@ -9,7 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, cast
 
 import mlx.core as mx
@@ -21,6 +24,7 @@ from mlx_lm.utils import get_total_parameters, load_model
 
 from llm_server.engine.cpu import for_cpu
 from llm_server.engine.found import FoundModel
+from llm_server.engine.key_values import Layers
 from llm_server.engine.reduced_vocabulary import model_classes
 from llm_server.engine.types import ModelInfo
 from llm_server.model_files import ModelError, ModelFiles
@@ -40,9 +44,10 @@ PREFILL_STEP_SIZES: Final = {"gpu": 512, "cpu": 64}
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """`model` is an `mlx.nn.Module` in evaluation mode whose weights are in memory."""
+    """`model` is an `mlx.nn.Module` in evaluation mode whose weights are in memory, and through which a token went."""
 
     model: Any
+    layers: Layers
     info: ModelInfo
 
     def prefill_step_size(self, settings: Settings) -> int:
@@ -56,7 +61,9 @@ def load(found: FoundModel, quantization: Quantization | None) -> LoadedModel:
         ModelError: its files do not fit each other, or are none that MLX understands.
     """
     started = time.monotonic()
-    model = _in_memory(found.files, quantization, found.device)
+    with _blamed(found.files.folder):
+        model = _in_memory(found.files, quantization, found.device)
+        layers = Layers(model)
     info = ModelInfo(
         name=found.name,
         context_length=found.context_length,
@@ -66,22 +73,25 @@ def load(found: FoundModel, quantization: Quantization | None) -> LoadedModel:
         memory_bytes=_bytes(model),
     )
     _log_loaded(info, time.monotonic() - started)
-    return LoadedModel(model, info)
+    return LoadedModel(model, layers, info)
+
+
+@contextmanager
+def _blamed(folder: Path) -> Iterator[None]:
+    """Whatever MLX makes of a folder that looked whole, its first line says it best."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, OSError) as error:
+        logger.debug("Loading %s failed", folder, exc_info=True)
+        first_line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"{folder} can not be loaded: {first_line[:300]}") from error
 
 
 def _in_memory(files: ModelFiles, quantization: Quantization | None, device: str) -> Any:
-    """The model with its weights read and in the precision that was asked for.
-
-    Whatever MLX makes of a folder that looked whole, its first line says it best.
-    """
+    """The model with its weights read and in the precision that was asked for."""
     _warn_if_too_large(files, device)
-    try:
-        model, _ = load_model(files.folder, lazy=True, get_model_classes=model_classes)
-        return _prepared(model, quantization, device)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, OSError) as error:
-        logger.debug("Loading %s failed", files.folder, exc_info=True)
-        first_line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"{files.folder} can not be loaded: {first_line[:300]}") from error
+    model, _ = load_model(files.folder, lazy=True, get_model_classes=model_classes)
+    return _prepared(model, quantization, device)
 
 
 def _prepared(model: Any, quantization: Quantization | None, device: str) -> Any:

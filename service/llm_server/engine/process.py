@@ -110,21 +110,19 @@ def load_batch(settings: Settings) -> tuple[WarmDecoder, ModelInfo]:
 def _load(found: FoundModel, settings: Settings) -> tuple[WarmDecoder, ModelInfo]:
     from llm_server.engine.batch import Batch
     from llm_server.engine.guard import Grammars
-    from llm_server.engine.key_values import Layers
     from llm_server.engine.loading import load
     from llm_server.engine.memory import device_memory, plan_memory
     from llm_server.harmony.guard import guard_tokenizer
 
     grammars = Grammars(guard_tokenizer, VOCABULARY_SIZE) if settings.harmony_guard == "on" else None
     loaded = load(found, settings.quantization)
-    layers = Layers(loaded.model)
-    memory = plan_memory(settings, loaded.info, layers.token_bytes, device_memory(found.device))
+    memory = plan_memory(settings, loaded.info, loaded.layers.token_bytes, device_memory(found.device))
     batch = Batch(
         loaded.model,
         max_concurrency=settings.max_concurrency,
         prefill_step_size=loaded.prefill_step_size(settings),
         grammars=grammars,
-        layers=layers,
+        layers=loaded.layers,
         memory=memory,
     )
     return batch, _within_memory(loaded.info, memory)

@@ -120,6 +120,7 @@ class Model(gpt_oss.Model):
     def _index(self) -> None:
         """What follows from the loaded arrays: the table's rows of each id, its pieces, and what it lets be said."""
         args, own = self.args, self.args.reduced_vocabulary
+        self._check_ids()
         self._bounds = [own, own + args.word_codes, own + 2 * args.word_codes]
         self._bounds.append(self._bounds[-1] + args.word_forms)
         nothing = self._bounds[-1]
@@ -139,6 +140,20 @@ class Model(gpt_oss.Model):
         none = mx.broadcast_to(self.token_ids[0], (1, relatives.shape[1]))
         self._relatives = mx.concatenate([relatives, none])
         mx.eval(self._rows, self._spelling, self._codes, self._relatives)
+
+    def _check_ids(self) -> None:
+        """MLX checks no indices: what is outside of a table would be read from, or written to, other memory."""
+        vocabulary, codes = self.args.vocab_size, max(self.args.word_codes, 1)
+        heads, second = self.codes.astype(mx.int32)
+        limits = (
+            (self.token_ids, vocabulary),
+            (self.spelled, vocabulary),
+            (self.pieces, vocabulary + 1),
+            (heads, codes * max(self.args.word_forms, 1)),
+            (second, codes),
+        )
+        if any(mx.any((ids < 0) | (ids >= limit)).item() for ids, limit in limits):
+            raise ValueError("an id or a code is outside of its table: the file is damaged")
 
 
 def _relatives(first: Any, second: Any, spelling: Any) -> Any:
