@@ -27,9 +27,7 @@ serve: $(SYNCED) ## start the server at http://127.0.0.1:42002
 	@$(BIN)/llm-server serve $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 dev: $(SYNCED) ## the same, started again when a source file changes, and open to web pages on this machine
-	@LLM_CORS_ORIGINS="$${LLM_CORS_ORIGINS:-http://localhost:*,http://127.0.0.1:*}" \
-	$(if $(MODEL),LLM_MODEL_PATH="$(MODEL)") $(BIN)/uvicorn llm_server.server:app --reload --reload-dir service \
-	    --port "$${LLM_PORT:-42002}" --timeout-graceful-shutdown 5 $(ARGS)
+	@$(if $(MODEL),LLM_MODEL_PATH="$(MODEL)") $(BIN)/python -m llm_server.dev
 
 demo: $(SYNCED) ## a server, a varied load on it and, where Docker runs, the dashboards
 	@$(if $(MODEL),LLM_MODEL_PATH="$(MODEL)") deploy/demo.sh

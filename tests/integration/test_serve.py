@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from llm_server import dev
 from llm_server.supervisor import SAME_SIGNAL_SECONDS
 from processes import is_running, wait_until
 from running_server import RunningServer, StartServer, launched
@@ -194,6 +195,26 @@ def test_plain_uvicorn_ends_when_the_model_can_not_be_loaded(start_server: Start
     server = start_server(command=UVICORN, LLM_MODEL_PATH=str(tmp_path))
     assert server.wait() != 0
     assert len([line for line in server.log.splitlines() if line.startswith("llm-server: ")]) == 1
+
+
+def test_while_developing_a_change_starts_all_anew_and_leaves_nothing_behind(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    """Settings of `.env` hold there as well; pages of this machine may call unless they say otherwise."""
+    (tmp_path / ".env").write_text("LLM_MODEL_NAME=from-the-file\n")
+    server = start_server(command=("-m", "llm_server.dev"))
+    server.wait_until_ready()
+    before = server.engine_pids()
+    Path(dev.__file__).touch()
+    wait_until(lambda: server.engine_pids() and not server.engine_pids() & before, seconds=60)
+    server.wait_until_ready()
+    answer = httpx2.get(server.base_url + "/v1/models", headers={"origin": "http://localhost:3000"})
+    assert answer.json()["data"][0]["id"] == "from-the-file"
+    assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
+    children = server.children()
+    os.killpg(server.process.pid, signal.SIGINT)
+    server.wait()
+    assert not any(is_running(pid) for pid in before | {child.pid for child in children})
 
 
 def freeform(syntax: str, definition: str) -> dict[str, Any]:
