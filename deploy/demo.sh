@@ -38,7 +38,7 @@ ready() { "$bin/python" -c 'import sys, urllib.request as r; r.urlopen(sys.argv[
 start_server() {
   if ready; then say "A server answers at $url already, so that one is used."; return; fi
   say "Starting the server at $url (the first start of gpt-oss-20b downloads 12 GB) ..."
-  LLM_LOG_LEVEL=${LLM_LOG_LEVEL:-warning} "$bin/llm-server" serve &
+  LLM_LOG_LEVEL=${LLM_LOG_LEVEL:-warning} "$bin/llm-server" serve --port "$port" &
   server=$!
   until ready; do
     kill -0 "$server" 2>/dev/null || { say "The server has ended; see above."; exit 1; }
