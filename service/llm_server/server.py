@@ -34,9 +34,10 @@ from llm_server.observability.metrics import Metrics
 from llm_server.observability.middleware import Observed
 from llm_server.observability.routes import Routes
 from llm_server.observability.telemetry import Telemetry, own_telemetry, worker_telemetry
+from llm_server.running_engine import running_engine
 from llm_server.seal_key import read_seal_key
 from llm_server.settings import Settings, SettingsError, exit_on_error, load_settings
-from llm_server.supervisor import owned, running_engine
+from llm_server.supervisor import owned
 
 DIALECTS: tuple[Dialect, ...] = (anthropic.Anthropic(), OpenAI())
 ROUTERS = (

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from llm_server.observability import machine
 from llm_server.observability.routes import Routes
-from llm_server.supervisor import end_reason
+from llm_server.running_engine import end_reason
 
 NO_SUCH_PROCESS = 2**22 + 1
 

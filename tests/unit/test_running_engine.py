@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,8 +15,8 @@ import pytest
 
 from llm_server.engine.types import Status
 from llm_server.heartbeat import Heartbeat
+from llm_server.running_engine import MODEL_NOT_LOADABLE, Backoff, running_engine
 from llm_server.settings import Settings
-from llm_server.supervisor import MODEL_NOT_LOADABLE, Backoff, running_engine
 from processes import is_running, wait_until
 
 STAND_IN = Path(__file__).parents[1] / "stand_in_engine.py"
@@ -141,11 +140,3 @@ def test_five_restarts_in_ten_minutes_are_enough() -> None:
     assert backoff.exhausted(602), "the second to the sixth are within ten minutes"
     assert not backoff.exhausted(1300)
     assert backoff.next_delay(1300) == 1
-
-
-def test_the_supervisor_imports_neither_mlx_nor_fastapi() -> None:
-    program = (
-        "import sys, llm_server.cli, llm_server.supervisor; print(*sorted({'mlx', 'fastapi'} & sys.modules.keys()))"
-    )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == []
