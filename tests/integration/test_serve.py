@@ -214,7 +214,7 @@ def test_while_developing_a_change_starts_all_anew_and_leaves_nothing_behind(
     children = server.children()
     os.killpg(server.process.pid, signal.SIGINT)
     server.wait()
-    assert not any(is_running(pid) for pid in before | {child.pid for child in children})
+    wait_until(lambda: not any(is_running(pid) for pid in before | {child.pid for child in children}))
 
 
 def freeform(syntax: str, definition: str) -> dict[str, Any]:
