@@ -106,6 +106,14 @@ def test_quantization_decides_what_float_layers_become(
     assert _load(float32_folder, quantization).info.quantization == precision
 
 
+@pytest.mark.parametrize(("quantization", "warned"), [("int8", True), ("none", False), (None, False)])
+def test_what_slows_a_cpu_down_is_told(
+    float32_folder: Path, quantization: Quantization | None, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    _load(float32_folder, quantization)
+    assert ("many times as fast" in caplog.text) is warned
+
+
 def test_the_router_keeps_eight_bits(float32_folder: Path) -> None:
     layer = _load(float32_folder, "int4").model.layers[0]
     assert (layer.mlp.router.bits, layer.self_attn.q_proj.bits, layer.mlp.experts.up_proj.bits) == (8, 4, 4)

@@ -106,7 +106,7 @@ def _prepared(model: Any, quantization: Quantization | None, device: str) -> Any
         case "none":
             pass
         case None:
-            if device == "cpu" and 4 * _parameters(model) <= FLOAT32_LIMIT:
+            if device == "cpu" and _fits_as_float32(_parameters(model)):
                 model = for_cpu(model)
     if device == "cpu":
         _widen_experts(model)
@@ -177,6 +177,10 @@ def _warn_if_too_large(files: ModelFiles, device: str) -> None:
         )
 
 
+def _fits_as_float32(parameters: int) -> bool:
+    return 4 * parameters <= FLOAT32_LIMIT
+
+
 def _log_loaded(info: ModelInfo, seconds: float) -> None:
     logger.info(
         "Loaded %s in %.1f s: %s on the %s, %.1f million parameters in %.0f MB, context of %d tokens",
@@ -188,3 +192,5 @@ def _log_loaded(info: ModelInfo, seconds: float) -> None:
         info.memory_bytes / 1e6,
         info.context_length,
     )
+    if info.device == "cpu" and info.quantization != "float32" and _fits_as_float32(info.parameters):
+        logger.warning("With LLM_QUANTIZATION unset the weights become float32, and this CPU is many times as fast")
