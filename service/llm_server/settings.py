@@ -23,8 +23,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "LLM_"
 
-OTHER_PROGRAMS: Final = frozenset({"LLM_USER_PATH", "LLM_LOAD_PLUGINS", "LLM_RAISE_ERRORS"})
-"""`LLM_*` names of the `llm` command-line tool, which the same people have installed."""
+OTHER_PROGRAMS: Final = frozenset(
+    {
+        *("LLM_USER_PATH", "LLM_LOAD_PLUGINS", "LLM_RAISE_ERRORS"),
+        *("LLM_SERVER_IMAGE", "LLM_CPU_PORT", "LLM_CPU_MODEL_PATH"),
+    }
+)
+"""`LLM_*` names of the `llm` command-line tool, which the same people have installed, and of docker-compose.yml, which
+reads the same `.env`."""
 
 _ORIGIN: Final = re.compile(r"\*|(?:https?|app|tauri|vscode-webview|(?:chrome|moz)-extension)://[^/\s]+")
 """Of a web page, a browser's extension, or a program that is a web page in a window of its own."""

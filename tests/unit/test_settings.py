@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,14 @@ def test_names_of_other_programs_are_none_of_our_business(monkeypatch: pytest.Mo
     monkeypatch.setenv("LLM_USER_PATH", "/home/me/.llm")
     assert load_settings() == Settings()
     assert load_settings().model_name is None
+
+
+def test_what_the_compose_file_reads_of_the_env_file_is_known() -> None:
+    compose = (REPOSITORY / "docker-compose.yml").read_text()
+    names = set(re.findall(r"\$\{(LLM_[A-Z_]+)", compose))
+    assert "LLM_CPU_PORT" in names
+    Path(".env").write_text("".join(f"{name}=x\n" for name in names))
+    load_settings()
 
 
 def test_bad_values_give_one_line_each() -> None:
