@@ -217,6 +217,12 @@ def test_while_developing_a_change_starts_all_anew_and_leaves_nothing_behind(
     wait_until(lambda: not any(is_running(pid) for pid in before | {child.pid for child in children}))
 
 
+def test_the_log_tells_what_memory_has_room_for(server: RunningServer) -> None:
+    rooms = [line for line in server.log.splitlines() if "Room for" in line]
+    assert len(rooms) == 1
+    assert json.loads(rooms[0])["logger"] == "llm_server.engine.process"
+
+
 def freeform(syntax: str, definition: str) -> dict[str, Any]:
     form = {"type": "grammar", "syntax": syntax, "definition": definition}
     return {"type": "custom", "name": "say", "description": "Says it", "format": form}

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 EXIT_CANNOT_LOAD: Final = 78
 _RECEPTION_SECONDS: Final = 0.2
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("llm_server.engine.process")  # also where this is the program: `__main__` is none of ours
 
 
 class WarmDecoder(Decoder, Protocol):
@@ -81,7 +81,6 @@ def serve(settings: Settings, load: Load) -> None:
         reports = _reports(settings.metrics_address)
         loop = Loop(decoder, clients, scheduler, incarnation=incarnation, model=model, observer=reports)
         signal.signal(signal.SIGTERM, lambda _, __: loop.drain(settings.shutdown_timeout))
-        logger.info("ready: %s on %s", model.name, model.device)
         loop.run()
 
 
