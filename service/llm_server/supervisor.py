@@ -19,13 +19,14 @@ from llm_server import __version__
 from llm_server.addresses import listen, metrics_socket
 from llm_server.child_process import Child, kill_children
 from llm_server.engine.types import Status
+from llm_server.harmony.recordings import make_private
 from llm_server.model_source import served_name
 from llm_server.observability.logging import configure_logging
 from llm_server.observability.metrics import Metrics
 from llm_server.observability.owner import owned_metrics
 from llm_server.running_engine import Backoff, announce_restart, child_variables, end_on_error, running_engine
 from llm_server.seal_key import read_seal_key
-from llm_server.settings import Settings, traces_protocol
+from llm_server.settings import Settings, SettingsError, traces_protocol
 
 API_COMMAND = (
     *(sys.executable, "-P", "-m", "gunicorn"),
@@ -164,10 +165,19 @@ def serve(settings: Settings) -> int:
     """Run the server until it is told to stop. Returns the process's exit code.
 
     Raises:
-        SettingsError: it can not be started like this: the address is taken, a key can not be read.
+        SettingsError: it can not be started like this: the address is taken, a key can not be read, a folder not made.
     """
     configure_logging(settings.log_level, "supervisor", settings.log_format)
     settings.read_api_key()
     read_seal_key(settings)
     traces_protocol()
+    _make_recordings_folder(settings)
     return asyncio.run(Supervisor(settings).run())
+
+
+def _make_recordings_folder(settings: Settings) -> None:
+    if settings.record is not None:
+        try:
+            make_private(settings.record)
+        except OSError as error:
+            raise SettingsError(f"LLM_RECORD={settings.record}: {error.strerror}") from None

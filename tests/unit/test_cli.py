@@ -66,6 +66,11 @@ def test_a_missing_key_file_ends_the_start(tmp_path: Path) -> None:
     assert "LLM_API_KEY_FILE" in refusal(run("serve", cwd=tmp_path, LLM_API_KEY_FILE="no-such-file"))
 
 
+def test_a_folder_for_recordings_that_can_not_be_made_ends_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "LLM_RECORD=file/records: Not a directory" in refusal(run("serve", cwd=tmp_path, LLM_RECORD="file/records"))
+
+
 def test_a_taken_port_ends_the_start_of_what_is_no_command_but_serves(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

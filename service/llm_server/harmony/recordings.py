@@ -53,14 +53,23 @@ class Recordings:
             }
         )
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.parent.chmod(0o700)
+            make_private(self.path.parent)
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             with open(descriptor, "a", encoding="ascii") as file:
                 file.write(line + "\n")
         except OSError as error:
             self.lost += 1
             logger.error("LLM_RECORD: a request could not be written: %s", error.strerror)
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder, or make it its owner's alone.
+
+    Raises:
+        OSError: it can not be made, or is somebody else's.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
 
 
 def _described(tool: str, freeform: Collection[str]) -> str | dict[str, str]:
