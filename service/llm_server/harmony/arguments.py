@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Final
 
 from llm_server.harmony.repairs import RepairKind
-from llm_server.harmony.wrapped_arguments import arguments_in, remark_then_object, wrappings
+from llm_server.harmony.wrapped_arguments import arguments_in, is_whole, remark_then_object, wrappings
 
 LONGEST_LEAD: Final = 200
 """What is held back at the start, to see what it is: at most this many characters."""
@@ -21,6 +21,7 @@ _STRUCTURE = re.compile(r'["{}\[\]]')
 _STRING = re.compile(r'["\\]')
 _OBJECT_BEGINS = re.compile(r'\{\s{0,50}["}]')
 _OBJECT_MAY_BEGIN = re.compile(r"\{\s{0,50}")
+_OBJECT_IN_STRING = re.compile(r'"\s*\{')
 _SPACE = re.compile(r"\s+")
 _BLANK = " \t\r\n\f\v\N{NO-BREAK SPACE}\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NO-BREAK SPACE}"
 """What may stand before an object and is no part of it, the byte order mark included."""
@@ -55,7 +56,7 @@ class Ending(Enum):
 
 
 class JsonScanner:
-    """Finds the end of one JSON object in text that comes in pieces."""
+    """Finds the end of one JSON object in text that comes in pieces. A bracket that closes nothing ends nothing."""
 
     def __init__(self) -> None:
         self._open: list[str] = []
@@ -91,7 +92,7 @@ class JsonScanner:
                 self._escaped = True
             case "{" | "[":
                 self._open.append(character)
-            case _:
+            case _ if character == _CLOSING[self._open[-1]]:
                 self._open.pop()
                 return not self._open
         return False
@@ -109,7 +110,7 @@ class ArgumentReader:
     """`take` returns what of the arguments may be passed on; `close` the rest, and whether they are whole.
 
     `tool` is the called tool's name: `{"name": tool, "arguments": {…}}` in place of the arguments is unwrapped. Where
-    these are a string, all of it is held back.
+    an object is a string, all of it is held back.
     `repairs` lists what was put right, at most one of a kind.
     """
 
@@ -130,7 +131,7 @@ class ArgumentReader:
         if self._state is _State.LEAD:
             return _UNFINISHED_LEAD.match(self._lead) is not None
         if self._state is _State.WRAPPED:
-            return JsonScanner().end("".join(self._wrapped)) is None
+            return not is_whole("".join(self._wrapped))
         if self._state is not _State.JSON:
             return False
         return not "".join(self._parts).rstrip().endswith(("}", "]")) or self._closing() is None
@@ -177,7 +178,7 @@ class ArgumentReader:
         if arguments is None:
             self._state, self._lead = _State.LEAD, text
             return self.close(ending)
-        self.repairs.add("wrapped_call")
+        self.repairs.add("text_around_arguments" if _OBJECT_IN_STRING.match(text) else "wrapped_call")
         return arguments, True
 
     def _close_empty(self, ending: Ending) -> tuple[str, bool]:
@@ -207,6 +208,8 @@ class ArgumentReader:
         lead = self._lead
         if not lead:
             return ""
+        if _OBJECT_IN_STRING.match(lead):
+            return self._hold(lead)
         match = self._remark_then_object.match(lead, 0, LONGEST_LEAD + 1)
         rest = lead[match.end() :] if match else ""
         if _OBJECT_BEGINS.match(rest):
@@ -228,10 +231,11 @@ class ArgumentReader:
         if wrapping.endswith("{"):
             self.repairs.add("wrapped_call")
             return self._begin_json("{" + text.split("{", wrapping.count("{"))[-1])
-        if wrapping:
-            self._state, self._lead, self._wrapped = _State.WRAPPED, "", [text]
-            return ""
-        return self._begin_json(text)
+        return self._hold(text) if wrapping else self._begin_json(text)
+
+    def _hold(self, text: str) -> str:
+        self._state, self._lead, self._wrapped = _State.WRAPPED, "", [text]
+        return ""
 
     def _begin_json(self, text: str) -> str:
         self._state = _State.JSON

@@ -9,7 +9,7 @@ import json
 import re
 from functools import lru_cache
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 _NAMES: Final = ("name", "tool", "tool_name", "function", "recipient_name")
 _ARGUMENTS: Final = ("arguments", "args", "parameters", "params", "input")
@@ -42,12 +42,25 @@ def wrappings(tool: str) -> tuple[str, ...]:
     return tuple(map("".join, product(before, calls)))
 
 
+def is_whole(text: str) -> bool:
+    """Whether the text begins with a whole JSON value."""
+    try:
+        json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def arguments_in(text: str) -> str | None:
-    """The arguments in a whole call that has them as a string, if that is a JSON object."""
+    """The JSON object that the text holds as a string: a string it is, or the arguments of a call that it is."""
     try:
         value, _ = json.JSONDecoder().raw_decode(text)
-        call = value["function"] if isinstance(value.get("function"), dict) else value
-        arguments = next((call[key] for key in _ARGUMENTS if isinstance(call.get(key), str)), "")
+        arguments = value if isinstance(value, str) else _string_arguments(value)
         return arguments if isinstance(json.loads(arguments), dict) else None
     except (ValueError, RecursionError):
         return None
+
+
+def _string_arguments(value: dict[str, Any]) -> str:
+    call = value["function"] if isinstance(value.get("function"), dict) else value
+    return next((call[key] for key in _ARGUMENTS if isinstance(call.get(key), str)), "")
