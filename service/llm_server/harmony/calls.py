@@ -64,9 +64,9 @@ class DoubtfulCall(Body):
     end, since it is shown as it comes.
     """
 
-    def __init__(self, ledger: Ledger, tool: str, other: Reasoning | Preamble) -> None:
+    def __init__(self, ledger: Ledger, call: Call | UndeclaredCall, other: Reasoning | Preamble) -> None:
         super().__init__(ledger)
-        self._call = Call(ledger, tool)
+        self._call = call
         self._other = other
         self._chosen: Body | None = None
         self._begun = ""
@@ -180,6 +180,9 @@ _NAMED_CALL = re.compile(
     r'\s*\{\s*"(?:name|tool|tool_name|function|function_name|recipient|recipient_name)"\s*:\s*"([^"\\]+)"\s*,'
     r'\s*"(?:arguments|args|parameters|params|input|tool_input)"\s*:\s*(?=\{)'
 )
+_ABOUT_A_CALL: Final = frozenset({"name", "tool", "tool_name", "recipient_name", "function", "id", "call_id", "type"})
+"""What a call may have that is no argument. One with anything else and no arguments has them among it."""
+
 _LONGEST_BEGINNING: Final = 512
 """Where the name of a wrapped call is looked for."""
 
@@ -201,8 +204,8 @@ def _named_calls(value: Any, *, bare: bool) -> Iterator[tuple[str, str]]:
         case [*uses] if bare:
             for use in uses:
                 yield from _named_calls(use, bare=False)
-        case {"function": {"name": str(name)} as function}:
-            yield name, _arguments_in(function) or "{}"
+        case {"function": {"name": str()} as function}:
+            yield from _named_calls(function, bare=True)
         case (
             {"name": str(name)}
             | {"tool": str(name)}
@@ -211,8 +214,10 @@ def _named_calls(value: Any, *, bare: bool) -> Iterator[tuple[str, str]]:
             | {"function": str(name)}
         ):
             arguments = _arguments_in(value)
-            if arguments is not None or bare:
-                yield name, arguments or "{}"
+            if arguments is None and bare and value.keys() <= _ABOUT_A_CALL:
+                arguments = "{}"
+            if arguments is not None:
+                yield name, arguments
 
 
 def _arguments_in(value: dict[str, Any]) -> str | None:

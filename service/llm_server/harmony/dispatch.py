@@ -18,7 +18,7 @@ from llm_server.harmony.bodies import (
     Unlabelled,
 )
 from llm_server.harmony.calls import Call, DoubtfulCall, UndeclaredCall
-from llm_server.harmony.header import Heading, Purpose
+from llm_server.harmony.header import Heading, Otherwise, Purpose
 
 FINAL: Final = frozenset({Outcome.ANSWER, Outcome.CALL})
 """What a turn is about."""
@@ -36,6 +36,8 @@ _PLAIN: Final[Mapping[Purpose, type[Body]]] = {
     "prompt": Hidden,
     "broken": Broken,
 }
+
+_OTHER: Final[Mapping[Otherwise, type[Reasoning | Preamble]]] = {"reasoning": Reasoning, "preamble": Preamble}
 
 
 def is_next_turn(heading: Heading, outcomes: Set[Outcome]) -> bool:
@@ -64,13 +66,9 @@ def body_of(heading: Heading, ledger: Ledger, outcomes: Set[Outcome]) -> Body:
             return Unlabelled(ledger, wanted=not outcomes & _UNWANTED)
         case "garbled":
             return Garbled(ledger, wanted=not outcomes & _UNWANTED)
-        case "call" if heading.otherwise == "reasoning":
-            return DoubtfulCall(ledger, heading.tool, Reasoning(ledger))
-        case "call" if heading.otherwise == "preamble":
-            return DoubtfulCall(ledger, heading.tool, Preamble(ledger))
-        case "call":
-            return Call(ledger, heading.tool)
-        case "undeclared_call":
-            return UndeclaredCall(ledger, heading.tool)
+        case "call" | "undeclared_call":
+            kind = Call if heading.purpose == "call" else UndeclaredCall
+            call = kind(ledger, heading.tool)
+            return call if heading.otherwise is None else DoubtfulCall(ledger, call, _OTHER[heading.otherwise](ledger))
         case plain:
             return _PLAIN[plain](ledger)

@@ -27,6 +27,7 @@ Purpose: TypeAlias = Literal[
     "prompt",
     "broken",
 ]
+Otherwise: TypeAlias = Literal["reasoning", "preamble"]
 
 CHANNELS: Final[tuple[Channel, ...]] = ("analysis", "commentary", "final")
 LONGEST_SECTION: Final = 512
@@ -43,7 +44,7 @@ _RECIPIENT = re.compile(
     r"(?:(?:to|recipient)\s*=\s*)+(?:[\"'`]|<(?!\|))?((?:(?:function|tool)s?[.:]\s+)?[^\s<{\"'`]*)", re.IGNORECASE
 )
 _FROM_A_TOOL = re.compile(r"\s*(?!assistant|analysis|commentary|final)[\w.:/-]+\s+to\s*=\s*assistant\s*")
-_FUNCTION = re.compile(r"(?<![\w.])functions\.[\w.:/-]+")
+_FUNCTION = re.compile(r"(?<![\w.])(functions\.[\w.:/-]+)")
 _NAME = re.compile(r"[\w.:/-]+")
 _COMMENTARIES = re.compile(r"^(?:commentary)+")
 _ASSISTANTS = re.compile(r"(?:\s*assistant)*\s*")
@@ -149,7 +150,7 @@ class Heading:
     purpose: Purpose
     channel: Channel | None = None
     tool: str = ""
-    otherwise: Literal["reasoning", "preamble"] | None = None
+    otherwise: Otherwise | None = None
     repairs: tuple[RepairKind, ...] = ()
 
     def repaired(self, kind: RepairKind) -> Heading:
@@ -161,16 +162,12 @@ def read_header(header: Header, names: ToolNames) -> Heading:
     if (header.started or _FROM_A_TOOL.fullmatch(header.role)) and (heading := read_foreign(header.role, names)):
         return heading
     channel, repairs = _channel(header)
-    recipient = _recipient(header, names)
-    inherited = _inherited(header, channel, names) if recipient is None else None
-    if inherited is not None:
-        return _call(inherited, channel, names, repairs, otherwise=_otherwise(header, channel, doubtful=True))
+    recipient, otherwise = _addressee(header, channel, names)
     if recipient is None or recipient.casefold() in _USERS:
         return _said(channel, repairs, addressed=recipient is not None)
     if recipient.casefold() == "assistant":
         return _said_to_itself(channel, repairs)
-    doubtful = recipient == (header.channel or "").strip()
-    return _call(recipient, channel, names, repairs, otherwise=_otherwise(header, channel, doubtful=doubtful))
+    return _call(recipient, channel, names, repairs, otherwise=otherwise)
 
 
 def is_clean(text: str) -> bool:
@@ -242,19 +239,34 @@ def _call(
     names: ToolNames,
     repairs: tuple[RepairKind, ...],
     *,
-    otherwise: Literal["reasoning", "preamble"] | None,
+    otherwise: Otherwise | None,
 ) -> Heading:
     tool = names.resolve(recipient)
     if channel in ("analysis", "final") and "." not in recipient.removeprefix("functions."):
         repairs += ("call_channel",)
     if tool is None:
-        return Heading("undeclared_call", channel, recipient, repairs=repairs)
+        return Heading("undeclared_call", channel, recipient, otherwise, repairs)
     if not is_canonical(recipient, tool):
         repairs += ("tool_name",)
     return Heading("call", channel, tool, otherwise, repairs)
 
 
-def _otherwise(header: Header, channel: Channel | None, *, doubtful: bool) -> Literal["reasoning", "preamble"] | None:
+def _addressee(header: Header, channel: Channel | None, names: ToolNames) -> tuple[str | None, Otherwise | None]:
+    """The recipient, and what the message is if that turns out not to be meant. See `Heading`."""
+    recipient = _recipient(header, names)
+    if recipient is None:
+        named = _with_name_in_channel(header, names)
+        if bare := _bare_name(named.channel or "", names):
+            alone = bare in names and bare in ((header.channel or "").strip(), (header.constrain or "").strip())
+            return bare, _otherwise(named, channel, doubtful=alone)
+    if recipient is None or (recipient.casefold() == "assistant" and is_typed(header)):
+        inherited = _inherited(header, channel, names)
+        if inherited is not None:
+            return inherited, _otherwise(header, channel, doubtful=True)
+    return recipient, _otherwise(header, channel, doubtful=recipient == (header.channel or "").strip())
+
+
+def _otherwise(header: Header, channel: Channel | None, *, doubtful: bool) -> Otherwise | None:
     """What a call is without JSON. Thoughts may name a tool; but what has a content type is meant for the tool."""
     if is_typed(header):
         return None
@@ -273,26 +285,34 @@ def _recipient(header: Header, names: ToolNames) -> str | None:
         return next((recipient for recipient in found if names.resolve(recipient)), found[0])
     for text in (channel, role, constrain):
         if match := _FUNCTION.search(text):
-            return match[0]
-    return _bare_name(channel, names)
+            return match[1]
+    return None
 
 
 def _next_word(match: re.Match[str], names: ToolNames) -> str:
-    """`functions NAME` is written for `functions.NAME`, too."""
+    """`functions NAME` is written for `functions.NAME`, and `assistant NAME`, too."""
     recipient = match[1]
-    if recipient.rstrip(".:").casefold() == "functions":
+    if recipient.rstrip(".:").casefold() in ("functions", "assistant"):
         word = _NAME.search(match.string, match.end())
-        if word and names.resolve(word[0]):
+        if word and word[0] not in _CONTENT_TYPES and names.resolve(word[0]):
             return word[0]
     return recipient
 
 
+def _with_name_in_channel(header: Header, names: ToolNames) -> Header:
+    """The header, with a tool that is named where the type should be moved to where a channel's name is."""
+    name = (header.constrain or "").strip()
+    if name not in names and name not in _BUILT_INS:
+        return header
+    return replace(header, channel=f"{header.channel or ''} {name}", constrain=None)
+
+
 def _bare_name(channel: str, names: ToolNames) -> str | None:
-    """A tool named without `to=`: behind `commentary`, or in place of a channel."""
+    """A tool named without `to=`: behind a channel, or in place of one."""
     words = channel.split()
     if words and words[0] in names and words[0] not in CHANNELS:
         return words[0]
-    if len(words) < 2 or words[0] != "commentary" or words[1] in _CONTENT_TYPES:
+    if len(words) < 2 or words[0] not in ("analysis", "commentary") or words[1] in _CONTENT_TYPES:
         return None
     return words[1] if words[1] in names or words[1] in _BUILT_INS else None
 
@@ -301,12 +321,10 @@ def _inherited(header: Header, channel: Channel | None, names: ToolNames) -> str
     """A header that was begun again keeps the tool it was meant for, unless it has turned into an answer's."""
     if not header.inherited or (channel == "final" and channel_in(header.inherited) != "final"):
         return None
-    match = _RECIPIENT.search(header.inherited)
+    match = _RECIPIENT.search(header.inherited) or _FUNCTION.search(header.inherited)
     recipient = match[1] if match else header.inherited.split()[0]
-    if names.resolve(recipient) is not None:
-        return recipient
-    reserved = recipient.casefold() in _USERS | {"assistant"}
-    return recipient if match and is_typed(header) and not reserved else None
+    is_tool = match is not None and recipient.casefold() not in _USERS | {"assistant"}
+    return recipient if is_tool or names.resolve(recipient) else None
 
 
 def _channel(header: Header) -> tuple[Channel | None, tuple[RepairKind, ...]]:

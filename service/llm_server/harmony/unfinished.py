@@ -41,6 +41,7 @@ _STRIPPED_CALL = re.compile(r"(?:analysis|commentary)\s+to\s*=\s*\S+\s+(?:json|c
 """A call's header without markers that something other than JSON follows. Without its type it would have no end."""
 
 _TO_THE_USER = re.compile(r"(?:\s*to\s*=\s*(?:user|all)\b)?")
+_PREAMBLE = re.compile(r"\s*commentary(?:\s+|:\s)(?=\S)")
 _TYPE = re.compile(r"[\s|:]*(?:json\b|code\b)?\s*")
 
 
@@ -89,6 +90,8 @@ def _in_channel(header: Header) -> tuple[Heading, int]:
             return Heading("answer", "final", repairs=("missing_message",)), _skip(_TYPE, text, begin)
     if channel_in(header.inherited) == "analysis":
         return Heading("reasoning", "analysis", repairs=("missing_message",)), len(text)
+    if (prose := _PREAMBLE.match(text)) and not (is_clean(text) or _is_recipient(text[prose.end() :])):
+        return Heading("garbled", "commentary", repairs=("missing_message",)), prose.end()
     if match or any(channel.startswith(text.strip()) for channel in CHANNELS):
         return Heading("broken", None, repairs=("missing_message",)), len(text)
     return Heading("garbled", None, repairs=("unknown_channel", "unlabelled_text")), 0
