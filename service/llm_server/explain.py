@@ -12,12 +12,13 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import IO, Any, Final
 
-from llm_server.events import Block
+from llm_server.events import Block, Finish
 from llm_server.harmony.raw import unfinished
 from llm_server.harmony.recorded import Recording, Segment, encode_segments, parse_tokens
+from llm_server.stop_strings import StopStrings
 
 _UNDECODED: Final = re.compile("[\udc80-\udcff]")
 """What a byte that is no UTF-8 is read as."""
@@ -89,7 +90,7 @@ def explain(lines: Iterable[str], output: IO[str], tools: Sequence[str], *, show
 
 
 def read(line: str, tools: Sequence[str] = ()) -> Recording:
-    """A line with `tokens`, `segments` or `raw`, and perhaps `tools` and `truncated`, as what it means.
+    """A line with `tokens`, `segments` or `raw`, and perhaps `tools`, `truncated` and `stop`, as what it means.
 
     Raises:
         UnreadableLine: it is no JSON object, holds none of the three, or one of them is malformed.
@@ -100,7 +101,8 @@ def read(line: str, tools: Sequence[str] = ()) -> Recording:
     if not isinstance(truncated, bool | None):
         raise UnreadableLine("`truncated` is neither true nor false")
     tokens, prompt = _tokens(record), _continued(record)
-    return parse_tokens(tokens, declared.names, truncated=truncated, freeform=declared.freeform, continued=prompt)
+    recording = parse_tokens(tokens, declared.names, truncated=truncated, freeform=declared.freeform, continued=prompt)
+    return _until(_stop_strings(record.get("stop")), recording)
 
 
 def summary(recording: Recording) -> dict[str, Any]:
@@ -109,11 +111,21 @@ def summary(recording: Recording) -> dict[str, Any]:
     return {
         "content": "\n".join(texts) or None,
         "tool_calls": [_call(block) for block in recording.blocks if block.kind == "tool_call" and block.complete],
-        "finish_reason": recording.finish_reason,
+        "finish_reason": "stop" if recording.finish_reason == "stop_sequence" else recording.finish_reason,
         "channels": dict(recording.channel_tokens),
         "repairs": [asdict(repair) for repair in recording.repairs],
         "undeclared_calls": list(recording.undeclared_calls),
     }
+
+
+def _until(strings: Sequence[str], recording: Recording) -> Recording:
+    """The recording up to the first of the request's stop strings. What came after it is counted, and not told."""
+    stop = StopStrings(strings)
+    events = [shown for event in recording.events for shown in stop.feed(event)]
+    if stop.matched is None:
+        return recording
+    finish = Finish("stop_sequence", stop_sequence=stop.matched)
+    return replace(recording, events=(*events, finish), finish_reason=finish.reason)
 
 
 def _events(recording: Recording) -> Iterable[dict[str, Any]]:
@@ -146,6 +158,17 @@ def _tokens(record: dict[str, Any]) -> list[int]:
         case {"raw": str(raw)}:
             return encode_segments([("special", raw)])
     raise UnreadableLine("none of `tokens` (integers), `segments` and `raw` (text) is there")
+
+
+def _stop_strings(stop: Any) -> list[str]:
+    match stop:
+        case None:
+            return []
+        case str():
+            return [stop]
+        case [*strings] if all(isinstance(string, str) for string in strings):
+            return strings
+    raise UnreadableLine("`stop` is neither a string nor a list of them")
 
 
 def _continued(record: dict[str, Any]) -> list[int]:
@@ -207,7 +230,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="llm-server explain",
         description="Say what recorded model output means. Each line is a JSON object with `raw` (text in which markers"
         " stand for special tokens), `segments` (pairs of special or text, and the text) or `tokens` (ids), all from"
-        " the first token after `<|start|>assistant`, and perhaps `tools`, the names that the request declared.",
+        " the first token after `<|start|>assistant`, and perhaps `tools`, the names that the request declared, and"
+        " `stop`, its stop strings.",
     )
     parser.add_argument("file", metavar="FILE", help="JSON lines, or - for standard input")
     parser.add_argument("--tools", default="", metavar="A,B", help="tools that every line declares")

@@ -388,6 +388,7 @@ class Generation:
                 truncated,
                 self._freeform,
                 self._is_raw,
+                self._stop.strings,
             )
             self._recordings.write(record)
 

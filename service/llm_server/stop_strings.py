@@ -12,10 +12,10 @@ from llm_server.events import BlockDelta, BlockStart, BlockStop, Event, TokenLog
 
 
 class StopStrings:
-    """Watches one answer. `matched` is the string that ended it; afterwards every event is swallowed."""
+    """Watches one answer for `strings`. `matched` is the one that ended it; afterwards every event is swallowed."""
 
     def __init__(self, strings: Iterable[str]) -> None:
-        self._strings = tuple(string for string in strings if string)
+        self.strings = tuple(string for string in strings if string)
         self._watching = False
         self._held = ""
         self._logprobs: tuple[TokenLogprob, ...] = ()
@@ -27,7 +27,7 @@ class StopStrings:
             return []
         match event:
             case BlockStart(kind=kind, preamble=preamble):
-                self._watching = bool(self._strings) and kind == "text" and not preamble
+                self._watching = bool(self.strings) and kind == "text" and not preamble
             case BlockDelta() if self._watching:
                 return self._text(event)
             case BlockStop(index=index) if self._watching:
@@ -43,14 +43,14 @@ class StopStrings:
         return self._release(delta.index, len(self._held) - self._possible_start())
 
     def _first(self) -> tuple[int, str] | None:
-        places = [(self._held.find(string), string) for string in self._strings]
+        places = [(self._held.find(string), string) for string in self.strings]
         return min((place for place in places if place[0] >= 0), default=None)
 
     def _possible_start(self) -> int:
         """How many of the last characters might begin a stop string."""
-        longest = min(len(self._held), max(map(len, self._strings)) - 1)
+        longest = min(len(self._held), max(map(len, self.strings)) - 1)
         for length in range(longest, 0, -1):
-            if any(string.startswith(self._held[-length:]) for string in self._strings):
+            if any(string.startswith(self._held[-length:]) for string in self.strings):
                 return length
         return 0
 

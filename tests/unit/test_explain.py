@@ -109,6 +109,25 @@ def test_every_special_token_of_raw_text_is_one_token(name: str) -> None:
     assert [repair["kind"] for repair in found["repairs"]] == ["stray_token"]
 
 
+@pytest.mark.parametrize(
+    ("stop", "content"),
+    [
+        ("END", "Elm. "),
+        (["oak", "END"], "Elm. "),
+        (["zebra"], "Elm. END Oak."),
+        ([], "Elm. END Oak."),
+        ("Elm", None),
+        (None, "Elm. END Oak."),
+    ],
+)
+def test_a_stop_string_ends_the_answer_and_nothing_but_the_answer(stop: Any, content: str | None) -> None:
+    raw = "<|channel|>analysis<|message|>zebra END<|end|><|start|>assistant<|channel|>final<|message|>Elm. END Oak."
+    [found] = explained({"raw": raw, "stop": stop})
+    assert (found["content"], found["finish_reason"]) == (content, "stop")
+    events = explained({"raw": raw, "stop": stop}, events=True)
+    assert events[-1]["stop_sequence"] == (None if content == "Elm. END Oak." else "Elm" if content is None else "END")
+
+
 def test_output_that_goes_on_within_an_unframed_prompt_is_read_from_there() -> None:
     prompt = encode_segments([("special", "<|start|>assistant<|channel|>analysis<|message|>The")])
     tokens = encode_segments([("special", " zebra<|end|><|start|>assistant<|channel|>final<|message|>Elm.<|return|>")])
@@ -138,6 +157,7 @@ def test_events_are_one_line_each() -> None:
         '{"segments": [["zebra", "x"]]}',
         '{"raw": "zebra", "tools": [1]}',
         '{"raw": "zebra", "truncated": "yes"}',
+        '{"raw": "zebra", "stop": 1}',
         "[" * 200_000,
         '{"raw": "zebra \udcff"}',
     ],

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One request. `tokens` follow the prompt; `truncated` says that no stop token ended them.
+    """One request. `tokens` follow the prompt; `truncated` says that no stop token ended them. `stop`: its strings.
 
     `freeform` are those of the tools whose input is no JSON. `unframed`: the prompt may break off anywhere.
     """
@@ -30,6 +30,7 @@ class Record:
     truncated: bool = False
     freeform: Collection[str] = ()
     unframed: bool = False
+    stop: Sequence[str] = field(default=(), repr=False)
 
 
 class Recordings:
@@ -48,6 +49,7 @@ class Recordings:
                 "tools": [_described(tool, record.freeform) for tool in record.tools],
                 "truncated": record.truncated,
                 "unframed": record.unframed,
+                "stop": list(record.stop),
                 "prompt": list(record.prompt),
                 "tokens": list(record.tokens),
             }

@@ -39,6 +39,16 @@ async def test_a_request_is_written_as_explain_reads_it(tmp_path: Path) -> None:
     assert cut["finish_reason"] == "length"
 
 
+async def test_a_request_that_a_stop_string_ended_is_explained_as_it_was_answered(tmp_path: Path) -> None:
+    recordings = Recordings(tmp_path)
+    engine = ScriptedEngine([*message("analysis", "Elm or oak?", END), *message("final", "An elm. An oak.", RETURN)])
+    await record(recordings, engine, replace(ASKED, stop=("oak", ". An")))
+    output = io.StringIO()
+    explain(recordings.path.read_text().splitlines(), output, ())
+    found = json.loads(output.getvalue())
+    assert (found["content"], found["finish_reason"]) == ("An elm", "stop")
+
+
 async def test_tools_of_plain_text_and_unframed_prompts_are_told_as_such(tmp_path: Path) -> None:
     recordings = Recordings(tmp_path)
     patch = Tool("patch", freeform=Freeform())
