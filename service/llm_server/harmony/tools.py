@@ -1,8 +1,8 @@
 """Tool definitions as gpt-oss was trained to see them: a TypeScript-like namespace (Harmony guide, "Function calling").
 
 Text in, text out. The form is that of `openai_harmony`, to the letter where that library covers the schema; `$ref`,
-`anyOf`, `allOf`, `const`, enums of any type and maps, which it writes as `any`, are written out here. Tools that take
-plain text, which it does not know, are functions of a string.
+`anyOf`, `allOf`, `const`, enums of any type and maps, which it writes as `any`, are written out here, and so are the
+comments that it leaves out or spoils. Tools that take plain text, which it does not know, are functions of a string.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ MAX_DEPTH: Final = 32
 MOST_REFERENCES: Final = 256
 """What a tool's `$ref`s are written out at most: references to references double with each level."""
 
+_WRITTEN_OUT: Final = ("anyOf", "allOf", "$ref")
+"""What the library writes as `any`."""
+
+_SEVERAL = re.compile(r".* [|&] .*")
 _PLAIN_KEY = re.compile(r"[\w$.-]+")
 _SCALARS: Final = {"string": "string", "number": "number", "integer": "number", "boolean": "boolean", "null": "null"}
 
@@ -77,8 +81,12 @@ class _Types:
                 return _literal(value)
             case {"enum": [*values]} if values:
                 return " | ".join(map(_literal, values))
-            case {"oneOf": [*variants]} | {"anyOf": [*variants]} if variants:
-                return self._union(variants, indent, depth)
+            case {"oneOf": [*variants]} if variants:
+                return _lines(self._union(variants, indent, depth), indent)
+            case {"anyOf": [*variants]} if variants:
+                texts = self._union(variants, indent, depth)
+                is_plain = not any(map(_remark, variants)) and not any("\n" in text for text in texts)
+                return " | ".join(texts) if is_plain else _lines(texts, indent)
             case {"allOf": [*parts]} if parts:
                 return " & ".join(self.render(part, indent, depth + 1) for part in parts)
             case {"type": [*names]}:
@@ -110,18 +118,16 @@ class _Types:
             target = target.get(key) if key and isinstance(target, Mapping) else target if not key else None
         return target if isinstance(target, Mapping) and target is not self._root else {}
 
-    def _union(self, variants: Sequence[Any], indent: str, depth: int) -> str:
-        """One line if no variant has more to say than its type, as for `string | null`."""
-        texts = [self.render(variant, f"{indent}   ", depth + 1) for variant in variants]
-        remarks = [_remark(variant) for variant in variants]
-        if not any(remarks) and not any("\n" in text for text in texts):
-            return " | ".join(texts)
-        return "".join(f"\n{indent} | {text}{remark}" for text, remark in zip(texts, remarks, strict=True))
+    def _union(self, variants: Sequence[Any], indent: str, depth: int) -> list[str]:
+        return [self.render(variant, f"{indent}   ", depth + 1) + _remark(variant) for variant in variants]
 
     def _array(self, schema: Schema, indent: str, depth: int) -> str:
         if "items" not in schema:
             return "Array<any>"
-        return f"{self.render(schema['items'], indent, depth + 1)}[]"
+        items = schema["items"]
+        item = self.render(items, indent, depth + 1)
+        is_written_out = isinstance(items, Mapping) and not items.keys().isdisjoint(_WRITTEN_OUT)
+        return f"({item})[]" if is_written_out and _SEVERAL.fullmatch(item) else f"{item}[]"
 
     def _object(self, schema: Schema, indent: str, depth: int) -> str:
         properties = schema.get("properties")
@@ -138,14 +144,23 @@ class _Types:
         if not isinstance(value, Mapping):
             value = {}
         name = (key if _PLAIN_KEY.fullmatch(key) else json.dumps(key)) + ("" if required else "?")
-        text = self.render(value, indent + "    ", depth + 1)
-        comments = _title(value, indent) + _comment(value.get("description"), indent) + _examples(value, indent)
-        default = f" // {_default(value)}" if "default" in value else ""
-        return f"{comments}{indent}{name}: {text},{default}\n"
+        is_union = "oneOf" in value or "anyOf" in value
+        text = self.render(value, indent if is_union else f"{indent}    ", depth + 1)
+        title, description = _title(value, indent), _comment(value.get("description"), indent)
+        examples, default = _examples(value, indent), f"// {_default(value)}" if "default" in value else ""
+        if text.startswith("\n") and value.get("type") != "array":
+            default = f"{indent}{default}\n" if default else ""
+            return f"{title}{examples}{description}{default}{indent}{name}:{text}\n{indent},\n"
+        return f"{title}{description}{examples}{indent}{name}: {text},{f' {default}' if default else ''}\n"
+
+
+def _lines(variants: Sequence[str], indent: str) -> str:
+    """A union with a line for each variant."""
+    return "".join(f"\n{indent} | {variant}" for variant in variants)
 
 
 def _literal(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _default(schema: Schema) -> str:
@@ -174,6 +189,6 @@ def _remark(variant: Any) -> str:
     if not isinstance(variant, Mapping):
         return ""
     description = variant.get("description")
-    words = " ".join(description.split()) if isinstance(description, str) else ""
+    words = " ".join(description.splitlines()) if isinstance(description, str) else ""
     default = _default(variant) if "default" in variant else ""
     return f" // {f'{words} {default}'.strip()}" if words or default else ""
