@@ -7,6 +7,7 @@ of analysis, of a preamble and of an answer stay free. Text in, text out: nothin
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
@@ -33,6 +34,9 @@ MOST_SCHEMAS: Final = 250
 
 MOST_COUNTED_CALLS: Final = 128
 """Calls in one turn that are counted. A caller who allows more allows any number."""
+
+_SLASHES: Final = re.compile(r"\\.|/", re.DOTALL)
+"""What ends a regular expression in Lark, and the escapes among which one may be."""
 
 _TEXT: Final = "TEXT"
 _ANY_OBJECT: Final = json_rule({"type": "object"}, strict=False)
@@ -192,7 +196,7 @@ def _rules_of(tool: Tool) -> list[str]:
         case None:
             return _schema_rules(_input_schema(tool.parameters), tool.strict)
         case freeform if freeform.syntax == "regex":
-            return [f"/{freeform.definition.replace('/', chr(92) + '/')}/"]
+            return [f"/{_SLASHES.sub(_escaped, freeform.definition)}/"]
         case freeform if freeform.syntax == "lark":
             return [f"%lark {{\n{freeform.definition}\n}}"]
     return [_TEXT]
@@ -219,6 +223,10 @@ def _refusal(what: str, fault: str, schema: Mapping[str, Any]) -> BadRequest:
     named = telling_keywords(schema) if fault.startswith("it ") else []
     uses = f" (it uses {', '.join(map(repr, named))})" if named else ""
     return BadRequest(f"{what} can not be enforced: {fault}{uses}.")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return r"\/" if match[0] == "/" else match[0]
 
 
 def _literal(text: str) -> str:

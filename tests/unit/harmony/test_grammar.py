@@ -88,6 +88,8 @@ def calls(count: int) -> list[int]:
         (request(WEATHER, tool_choice=ToolChoice(most_calls=2**31)), calls(MOST_COUNTED_CALLS + 1)),
         (request(PATCH), [*THOUGHT, *freeform_call("apply_patch", "*** Begin Patch\n+ x = {1}")]),
         (request(replace(PATCH, freeform=Freeform("regex", "a/b+"))), freeform_call("apply_patch", "a/bbb")),
+        (request(replace(PATCH, freeform=Freeform("regex", r"a\/[\/]b"))), freeform_call("apply_patch", "a//b")),
+        (request(replace(PATCH, freeform=Freeform("regex", r"a\\/b"))), freeform_call("apply_patch", "a\\/b")),
         (
             request(replace(PATCH, freeform=Freeform("lark", 'start: "x" /[0-9]+/'))),
             freeform_call("apply_patch", "x42"),
