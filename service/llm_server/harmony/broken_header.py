@@ -26,7 +26,9 @@ from llm_server.harmony.names import ToolNames
 from llm_server.harmony.text_markers import JOINTS
 from llm_server.harmony.unfinished import read_implied
 
-GOING_ON: Final = frozenset[Purpose]({"preamble", "unlabelled", "call"})
+_CALLS: Final = frozenset[Purpose]({"call", "undeclared_call"})
+
+GOING_ON: Final = _CALLS | {"preamble", "unlabelled"}
 """What a header reads as that `<|message|>` may have come too early in."""
 
 _BLANKS = re.compile(r"[\s|]+")
@@ -47,7 +49,7 @@ class Continuation:
     def __init__(self, header: Header, purpose: Purpose, blocks: int) -> None:
         self.header = replace(header, pieces=[], length=0, reopened=True)
         self.header.add(" ", None)
-        self._purpose = purpose
+        self._is_call = purpose in _CALLS
         self._blocks = blocks
 
     def add(self, text: str) -> None:
@@ -64,12 +66,12 @@ class Continuation:
         """
         text = self.header.text.strip()
         if not text:
-            return opens_channel and self._purpose == "call" and self.header.channel is None
-        return is_clean(text) and (within or (self._purpose != "call" and is_addressed(text)))
+            return opens_channel and self._is_call and self.header.channel is None
+        return is_clean(text) and (within or (not self._is_call and is_addressed(text)))
 
     def heading(self, names: ToolNames) -> Heading | None:
         """What it reads as if a JSON object follows, if that is a call."""
-        if self._purpose == "call" or not is_addressed(self.header.text.strip()):
+        if self._is_call or not is_addressed(self.header.text.strip()):
             return None
         heading = read_implied(self.header.before(0), names)
         return heading if heading is not None and heading.purpose != "answer" else None
@@ -100,7 +102,7 @@ def rejoined(begun: Header, rest: Header, names: ToolNames) -> Header | None:
     if rest.constrain is not None:
         whole.constrain = f"{whole.constrain or ''}{rest.constrain}"
     purpose = read_header(whole, names).purpose
-    is_clean_call = purpose in ("call", "undeclared_call") and all(map(is_clean, whole.sections))
+    is_clean_call = purpose in _CALLS and all(map(is_clean, whole.sections))
     is_meant = purpose == "call" or _says_more(whole, rest)
     return whole if purpose == "reasoning" or (is_clean_call and is_meant) else None
 
