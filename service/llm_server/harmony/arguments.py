@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Final
 
 from llm_server.harmony.repairs import RepairKind
-from llm_server.harmony.wrapped_arguments import arguments_in, is_whole, remark_then_object, wrappings
+from llm_server.harmony.wrapped_calls import arguments_in, is_whole, remark_then_object, wrappings
 
 LONGEST_LEAD: Final = 200
 """What is held back at the start, to see what it is: at most this many characters."""

@@ -6,15 +6,13 @@ ledger.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from llm_server.events import BlockDelta, BlockStop, Event, TokenLogprob
 from llm_server.harmony.arguments import ArgumentReader, Ending, PlainReader, begins_json_object
 from llm_server.harmony.bodies import LONGEST_HELD, Body, Ledger, Outcome, Preamble, Reasoning
 from llm_server.harmony.names import is_wrapper
+from llm_server.harmony.wrapped_calls import NAMED_CALL, named_calls
 
 
 class Call(Body):
@@ -135,7 +133,7 @@ class UndeclaredCall(Body):
         if self._text is None:
             return []
         self._text += text
-        match = _NAMED_CALL.match(self._text, 0, _LONGEST_BEGINNING)
+        match = NAMED_CALL.match(self._text, 0, _LONGEST_BEGINNING)
         tool = self._ledger.names.resolve(match[1]) if match else None
         if match and tool:
             return self._begin(tool, self._text[match.end() :])
@@ -159,7 +157,7 @@ class UndeclaredCall(Body):
 
     def _call_whole(self, ending: Ending, tokens: int) -> list[Event]:
         events: list[Event] = []
-        for name, arguments in _named_calls(_parsed(self._text or ""), bare=self._is_wrapper):
+        for name, arguments in named_calls(self._text or "", bare=self._is_wrapper):
             if tool := self._ledger.names.resolve(name):
                 events += self._begin(tool, arguments)
                 if self._call is not None:
@@ -176,55 +174,5 @@ class UndeclaredCall(Body):
         return []
 
 
-_NAMED_CALL = re.compile(
-    r'\s*\{\s*"(?:name|tool|tool_name|function|function_name|recipient|recipient_name)"\s*:\s*"([^"\\]+)"\s*,'
-    r'\s*"(?:arguments|args|parameters|params|input|tool_input)"\s*:\s*(?=\{)'
-)
-_ABOUT_A_CALL: Final = frozenset({"name", "tool", "tool_name", "recipient_name", "function", "id", "call_id", "type"})
-"""What a call may have that is no argument. One with anything else and no arguments has them among it."""
-
 _LONGEST_BEGINNING: Final = 512
 """Where the name of a wrapped call is looked for."""
-
-
-def _parsed(text: str) -> Any:
-    """The JSON value, or None."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _named_calls(value: Any, *, bare: bool) -> Iterator[tuple[str, str]]:
-    """The calls (name, arguments as JSON text) that a body holds; `bare`: a name without arguments is one, too."""
-    match value:
-        case {"tool_uses": [*uses]} | {"tool_calls": [*uses]} | {"calls": [*uses]}:
-            for use in uses:
-                yield from _named_calls(use, bare=bare)
-        case [*uses] if bare:
-            for use in uses:
-                yield from _named_calls(use, bare=False)
-        case {"function": {"name": str()} as function}:
-            yield from _named_calls(function, bare=True)
-        case (
-            {"name": str(name)}
-            | {"tool": str(name)}
-            | {"tool_name": str(name)}
-            | {"recipient_name": str(name)}
-            | {"function": str(name)}
-        ):
-            arguments = _arguments_in(value)
-            if arguments is None and bare and value.keys() <= _ABOUT_A_CALL:
-                arguments = "{}"
-            if arguments is not None:
-                yield name, arguments
-
-
-def _arguments_in(value: dict[str, Any]) -> str | None:
-    for key in ("arguments", "args", "parameters", "params", "input", "tool_input"):
-        match value.get(key):
-            case str(text):
-                return text
-            case dict(arguments):
-                return json.dumps(arguments, ensure_ascii=False)
-    return None
