@@ -26,9 +26,7 @@ from llm_server.harmony.names import ToolNames
 from llm_server.harmony.text_markers import JOINTS
 from llm_server.harmony.unfinished import read_implied
 
-_CALLS: Final = frozenset[Purpose]({"call", "undeclared_call"})
-
-GOING_ON: Final = _CALLS | {"preamble", "unlabelled"}
+GOING_ON: Final = frozenset[Purpose]({"preamble", "unlabelled", "call", "undeclared_call"})
 """What a header reads as that `<|message|>` may have come too early in."""
 
 _BLANKS = re.compile(r"[\s|]+")
@@ -43,13 +41,14 @@ _RECIPIENTS = tuple(
 class Continuation:
     """A complete header, as it would be if what follows `<|message|>` still belonged to it.
 
-    `blocks` is how many blocks had begun before its body: with another one, some of the body was told.
+    `heading` is what it reads as without that. `blocks` is how many blocks had begun before its body: with another one,
+    some of the body was told.
     """
 
-    def __init__(self, header: Header, purpose: Purpose, blocks: int) -> None:
+    def __init__(self, header: Header, heading: Heading, blocks: int) -> None:
         self.header = replace(header, pieces=[], length=0, reopened=True)
         self.header.add(" ", None)
-        self._is_call = purpose in _CALLS
+        self._is_call = heading.is_call
         self._blocks = blocks
 
     def add(self, text: str) -> None:
@@ -101,10 +100,10 @@ def rejoined(begun: Header, rest: Header, names: ToolNames) -> Header | None:
         whole.channel = rest.channel
     if rest.constrain is not None:
         whole.constrain = f"{whole.constrain or ''}{rest.constrain}"
-    purpose = read_header(whole, names).purpose
-    is_clean_call = purpose in _CALLS and all(map(is_clean, whole.sections))
-    is_meant = purpose == "call" or _says_more(whole, rest)
-    return whole if purpose == "reasoning" or (is_clean_call and is_meant) else None
+    heading = read_header(whole, names)
+    is_clean_call = heading.is_call and all(map(is_clean, whole.sections))
+    is_meant = heading.purpose == "call" or _says_more(whole, rest)
+    return whole if heading.purpose == "reasoning" or (is_clean_call and is_meant) else None
 
 
 def read_rejoined(header: Header, rest: Header, names: ToolNames) -> Heading:

@@ -153,6 +153,11 @@ class Heading:
     otherwise: Otherwise | None = None
     repairs: tuple[RepairKind, ...] = ()
 
+    @property
+    def is_call(self) -> bool:
+        """Whether it is sent to a tool, declared or not."""
+        return self.purpose in ("call", "undeclared_call")
+
     def repaired(self, kind: RepairKind) -> Heading:
         return replace(self, repairs=(*self.repairs, kind))
 

@@ -212,7 +212,7 @@ class HarmonyParser:
         heading = read_header(header, names) if whole is header else read_rejoined(whole, header, names)
         events = self._open(heading, header, markers)
         if self._body is not None and heading.purpose in GOING_ON:
-            self._behind = Continuation(whole, heading.purpose, self._ledger.blocks)
+            self._behind = Continuation(whole, heading, self._ledger.blocks)
             if markers is None:
                 self._sink = self._take_body
         return events

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN, START, encode, harmony_encoding, is_special
+from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN, START, encode, is_special
+from llm_server.harmony.tokens import text_of
 
 _PLAIN_TEXT: Final = "<|channel|>final<|message|>"
 """What plain text is taken to stand behind. Spelled, so that the parser heeds markers that are."""
@@ -20,7 +21,7 @@ _SPELLED_ENDS: Final = ("<|end|>", "<|return|>", "<|call|>")
 
 def unfinished(prompt: Sequence[int]) -> list[int]:
     """What to read first, to be in the state in which the model goes on: see `HarmonyParser.resume`."""
-    return _unfinished_tokens(prompt) if any(map(is_special, prompt)) else _unfinished_text(_text(prompt))
+    return _unfinished_tokens(prompt) if any(map(is_special, prompt)) else _unfinished_text(text_of(prompt))
 
 
 def _unfinished_tokens(prompt: Sequence[int]) -> list[int]:
@@ -28,10 +29,10 @@ def _unfinished_tokens(prompt: Sequence[int]) -> list[int]:
     ended = _behind_last(prompt, (END, RETURN, CALL))
     rest = prompt[ended:]
     message = list(rest[max(_behind_last(rest, (START,)) - 1, 0) :])
-    is_header = message[:1] == [START] and MESSAGE not in message and _text(message[1:]).startswith("assistant")
+    is_header = message[:1] == [START] and MESSAGE not in message and text_of(message[1:]).startswith("assistant")
     if is_header or CHANNEL in message:
         return message
-    return [] if ended and not _text(rest).strip() else encode(_PLAIN_TEXT)
+    return [] if ended and not text_of(rest).strip() else encode(_PLAIN_TEXT)
 
 
 def _unfinished_text(text: str) -> list[int]:
@@ -47,7 +48,3 @@ def _unfinished_text(text: str) -> list[int]:
 def _behind_last(tokens: Sequence[int], markers: Collection[int]) -> int:
     """The index behind the last of the markers, or 0."""
     return next((index for index in range(len(tokens), 0, -1) if tokens[index - 1] in markers), 0)
-
-
-def _text(tokens: Sequence[int]) -> str:
-    return str(harmony_encoding().decode(tokens))

@@ -50,7 +50,7 @@ def read_implied(header: Header, names: ToolNames) -> Heading | None:
     if not all(is_clean(text) or text.strip() in names for text in header.sections):
         return None
     heading = read_header(header, names)
-    return heading.repaired("missing_message") if heading.purpose in ("call", "undeclared_call", "answer") else None
+    return heading.repaired("missing_message") if heading.is_call or heading.purpose == "answer" else None
 
 
 def read_unfinished(header: Header, names: ToolNames, *, called: bool) -> tuple[Heading, int]:
@@ -61,7 +61,7 @@ def read_unfinished(header: Header, names: ToolNames, *, called: bool) -> tuple[
     """
     if called and all(map(is_clean, header.sections)):
         heading = read_header(header.before(0), names)
-        if heading.purpose in ("call", "undeclared_call"):
+        if heading.is_call:
             return heading.repaired("missing_message"), len(header.text)
     if header.constrain is not None:
         return _after_constrain(header)
