@@ -211,10 +211,10 @@ def channel_in(text: str) -> Channel | None:
     return next((channel for channel in CHANNELS if len(name) > 3 and channel.startswith(name)), None)
 
 
-def without_assistant(text: str) -> int:
-    """The index at which the text goes on after "assistant", written any number of times."""
-    match = _ASSISTANTS.match(text)
-    return match.end() if match else 0
+def without_assistant(text: str, start: int = 0) -> int:
+    """The index at which the text goes on after "assistant", written any number of times from `start` on."""
+    match = _ASSISTANTS.match(text, start)
+    return match.end() if match else start
 
 
 def _said(channel: Channel | None, repairs: tuple[RepairKind, ...], *, addressed: bool) -> Heading:

@@ -34,6 +34,9 @@ _PROSE = {
 }
 """What follows these words where they begin a text of their own: "finally, …", "analysis of …", "assistants are …"."""
 
+_STRAY = re.compile(rf"\s*commentary\s+to=(?=assistant(?:{'|'.join(CHANNELS)}))")
+"""The header that the model likes to write before another one, without its markers."""
+
 _ROLES = ("assistant", "user", "system", "developer", "tool", "functions.")
 
 _COLON = re.compile(r"(?::(?=\s))?\s*")
@@ -102,7 +105,7 @@ def _in_role(header: Header, names: ToolNames) -> tuple[Heading, int]:
     text = header.text
     if header.started and not header.joined and (heading := read_foreign(text, names)):
         return heading, len(text)
-    begin = without_assistant(text)
+    begin = without_assistant(text, _skip(_STRAY, text, 0))
     match = (_ANY_CHANNEL_FIRST if header.joined else _CHANNEL_FIRST).match(text, begin)
     match = match or _GLUED_ANALYSIS.match(text, begin)
     if match and (header.started or text[:begin].strip() or not _PROSE[match[1].lower()].match(text, match.end())):
