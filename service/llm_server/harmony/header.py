@@ -286,12 +286,12 @@ def _recipient(header: Header, names: ToolNames) -> str | None:
     role = header.role if is_addressed(header.role) else ""
     constrain = header.constrain or ""
     found = [_next_word(match, names) for text in (channel, role, constrain) for match in _RECIPIENT.finditer(text)]
-    if found:
-        return next((recipient for recipient in found if names.resolve(recipient)), found[0])
+    if any(found):
+        return next((recipient for recipient in found if names.resolve(recipient)), next(filter(None, found)))
     for text in (channel, role, constrain):
         if match := _FUNCTION.search(text):
             return match[1]
-    return None
+    return "" if found else None
 
 
 def _next_word(match: re.Match[str], names: ToolNames) -> str:
