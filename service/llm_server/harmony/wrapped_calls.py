@@ -17,6 +17,9 @@ _ARGUMENTS: Final = ("arguments", "args", "parameters", "params", "input", "tool
 _ABOUT_A_CALL: Final = frozenset({*_NAMES, "id", "call_id", "type"})
 """What a call may have that is no argument. One with anything else and no arguments has them among it."""
 
+_MOST_LEVELS: Final = 8
+"""A list of calls is no deeper. JSON may be read that nests deeper than functions may call each other."""
+
 NAMED_CALL: Final = re.compile(
     rf'\s*\{{\s*"(?:{"|".join(_NAMES)})"\s*:\s*"([^"\\]+)"\s*,\s*"(?:{"|".join(_ARGUMENTS)})"\s*:\s*(?=\{{)'
 )
@@ -65,7 +68,7 @@ def arguments_in(text: str) -> str | None:
 
 def named_calls(text: str, *, bare: bool) -> Iterator[tuple[str, str]]:
     """The calls (name, arguments as JSON text) that a body holds; `bare`: a name without arguments is one, too."""
-    return _calls(_parsed(text), bare=bare)
+    return _calls(_parsed(text), _MOST_LEVELS, bare=bare)
 
 
 def _parsed(text: str) -> Any:
@@ -83,16 +86,18 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def _calls(value: Any, *, bare: bool) -> Iterator[tuple[str, str]]:
+def _calls(value: Any, levels: int, *, bare: bool) -> Iterator[tuple[str, str]]:
     match value:
+        case _ if not levels:
+            return
         case {"tool_uses": [*uses]} | {"tool_calls": [*uses]} | {"calls": [*uses]}:
             for use in uses:
-                yield from _calls(use, bare=bare)
+                yield from _calls(use, levels - 1, bare=bare)
         case [*uses] if bare:
             for use in uses:
-                yield from _calls(use, bare=False)
+                yield from _calls(use, levels - 1, bare=False)
         case {"function": dict(function)}:
-            yield from _calls(function, bare=True)
+            yield from _calls(function, levels - 1, bare=True)
         case dict():
             name = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), None)
             arguments = _arguments_of(value)

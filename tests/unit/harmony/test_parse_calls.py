@@ -82,3 +82,12 @@ def streams(shape: str, body: str) -> Iterator[tuple[str, str]]:
     """The name of the called tool, and the stream."""
     for name, before, end in product(NAMES, BEFORE, ENDS):
         yield name, before + shape.format(name) + body + end
+
+
+@pytest.mark.parametrize("level", ['{"calls":[%s]}', '{"function":%s}', "[%s]", '{"name":"plant","arguments":%s}'])
+def test_calls_within_calls_without_end_raise_nothing(level: str) -> None:
+    before, after = level.split("%s")
+    for levels in (3, 1_100, 3_000):
+        body = before * levels + "{}" + after * levels
+        raw = f"<|channel|>commentary to=tool.run <|constrain|>json<|message|>{body}<|call|>"
+        parse_tokens(encode_segments([("special", raw)]), ("plant",))
