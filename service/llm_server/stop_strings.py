@@ -43,8 +43,9 @@ class StopStrings:
         return self._release(delta.index, len(self._held) - self._possible_start())
 
     def _first(self) -> tuple[int, str] | None:
-        places = [(self._held.find(string), string) for string in self.strings]
-        return min((place for place in places if place[0] >= 0), default=None)
+        """The match that is whole first, wherever others have begun: more text would not take it back."""
+        matches = [(place, string) for string in self.strings if (place := self._held.find(string)) >= 0]
+        return min(matches, key=lambda match: (match[0] + len(match[1]), match[0]), default=None)
 
     def _possible_start(self) -> int:
         """How many of the last characters might begin a stop string."""

@@ -36,6 +36,8 @@ def shown(strings: list[str], events: list[Event]) -> tuple[str, str | None]:
         (["\n\n"], "a\n\nb", "a", "\n\n"),
         (["ab", "abc"], "xabc", "x", "ab"),
         (["two", "one"], "one two", "", "one"),
+        (["abcd", "bc"], "xabcd", "xa", "bc"),
+        (["bc", "abc"], "xabcd", "x", "abc"),
         (["aab"], "aaab", "a", "aab"),
         (["é"], "caf\u00e9", "caf", "é"),
         ([""], "text", "text", None),
@@ -51,11 +53,19 @@ def test_every_way_to_cut_the_text_gives_the_same_answer(
         assert shown(strings, text_block(pieces)) == (expected, matched)
 
 
-@given(st.lists(st.text("ab", min_size=1, max_size=3), max_size=6), st.lists(st.text("ab", max_size=3), max_size=3))
-def test_the_answer_ends_at_the_first_stop_string(pieces: list[str], strings: list[str]) -> None:
-    text = "".join(pieces)
-    places = [place for string in strings if string and (place := text.find(string)) >= 0]
-    assert shown(strings, text_block(pieces))[0] == text[: min(places, default=len(text))]
+@given(
+    st.text("abc", min_size=3, max_size=12),
+    st.lists(st.text("abc", min_size=1, max_size=3), max_size=4),
+    st.data(),
+)
+def test_the_answer_ends_at_the_stop_string_that_is_whole_first(
+    text: str, strings: list[str], data: st.DataObject
+) -> None:
+    cuts = [0, *sorted(data.draw(st.sets(st.integers(0, len(text))))), len(text)]
+    pieces = [text[start:end] for start, end in itertools.pairwise(cuts) if start < end]
+    places = [(place + len(string), place) for string in strings if string and (place := text.find(string)) >= 0]
+    _, place = min(places, default=(0, len(text)))
+    assert shown(strings, text_block(pieces))[0] == text[:place]
 
 
 def test_a_match_closes_the_block_and_swallows_the_rest() -> None:
