@@ -10,18 +10,8 @@ from dataclasses import replace
 from itertools import product
 from typing import Final
 
-from llm_server.harmony.header import (
-    CHANNELS,
-    LONGEST_SECTION,
-    Header,
-    Heading,
-    Purpose,
-    channel_in,
-    is_addressed,
-    is_clean,
-    is_typed,
-    read_header,
-)
+from llm_server.harmony.header import CHANNELS, LONGEST_SECTION, Header, channel_in, is_addressed, is_clean, is_typed
+from llm_server.harmony.heading import Heading, Purpose, read_header
 from llm_server.harmony.names import ToolNames
 from llm_server.harmony.text_markers import JOINTS
 from llm_server.harmony.unfinished import read_implied

@@ -18,7 +18,7 @@ from llm_server.harmony.bodies import (
     Unlabelled,
 )
 from llm_server.harmony.calls import Call, DoubtfulCall, UndeclaredCall
-from llm_server.harmony.header import Heading, Otherwise, Purpose
+from llm_server.harmony.heading import Heading, Otherwise, Purpose
 
 FINAL: Final = frozenset({Outcome.ANSWER, Outcome.CALL})
 """What a turn is about."""

@@ -28,7 +28,8 @@ from llm_server.harmony.encoding import (
     RETURN,
     START,
 )
-from llm_server.harmony.header import LONGEST_SECTION, Header, Heading, is_clean, read_header
+from llm_server.harmony.header import LONGEST_SECTION, Header, is_clean
+from llm_server.harmony.heading import Heading, read_header
 from llm_server.harmony.names import ToolNames
 from llm_server.harmony.repairs import Repair
 from llm_server.harmony.tally import Tally

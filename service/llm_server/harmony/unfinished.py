@@ -8,17 +8,8 @@ from __future__ import annotations
 
 import re
 
-from llm_server.harmony.header import (
-    CHANNELS,
-    Header,
-    Heading,
-    channel_in,
-    is_addressed,
-    is_clean,
-    read_foreign,
-    read_header,
-    without_assistant,
-)
+from llm_server.harmony.header import CHANNELS, Header, channel_in, is_addressed, is_clean, without_assistant
+from llm_server.harmony.heading import Heading, read_foreign, read_header
 from llm_server.harmony.names import ToolNames
 
 _CHANNEL_FIRST = re.compile(rf"\s*({'|'.join(CHANNELS)})")
