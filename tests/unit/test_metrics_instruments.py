@@ -21,6 +21,7 @@ from llm_server.observability.instruments import (
 VLLM_FIRST_TOKEN = "0.001 0.005 0.01 0.02 0.04 0.06 0.08 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 20 40 80 160 640 2560"
 VLLM_TOKEN_GAP = "0.01 0.025 0.05 0.075 0.1 0.15 0.2 0.3 0.4 0.5 0.75 1 2.5 5 7.5 10 20 40 80"
 VLLM_REQUEST = "0.3 0.5 0.8 1 1.5 2 2.5 5 10 15 20 30 40 50 60 120 240 480 960 1920 7680"
+OPENTELEMETRY_REQUEST = "0.01 0.02 0.04 0.08 0.16 0.32 0.64 1.28 2.56 5.12 10.24 20.48 40.96 81.92"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
@@ -108,9 +109,10 @@ def test_help_and_label_values_are_escaped() -> None:
         (buckets.TOKEN_GAP, VLLM_TOKEN_GAP),
         (buckets.REQUEST, VLLM_REQUEST),
         (buckets.PHASE, VLLM_REQUEST),
+        (buckets.SEMANTIC_REQUEST, OPENTELEMETRY_REQUEST),
     ],
 )
-def test_vllms_edges_are_among_ours(ours: tuple[float, ...], theirs: str) -> None:
+def test_others_edges_are_among_ours(ours: tuple[float, ...], theirs: str) -> None:
     assert {float(edge) for edge in theirs.split()} <= set(ours)
 
 

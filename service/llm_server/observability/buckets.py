@@ -1,4 +1,5 @@
-"""The edges of every histogram. Those of `vllm:` names contain vLLM's own, so that queries written for it stay true.
+"""The edges of every histogram. Those of `vllm:` names contain vLLM's own, and those of `gen_ai_` names
+OpenTelemetry's, so that queries written for either stay true.
 
 gpt-oss writes a token in some 10 ms on Apple Silicon, where vLLM's edges have one bucket; hence the finer ones.
 Seconds, unless the name says tokens.
@@ -29,6 +30,7 @@ _VLLM_REQUEST = (
 FIRST_TOKEN: Final = _merged(_VLLM_FIRST_TOKEN, (0.15, 0.2, 0.3, 0.4, 1.5, 2.0, 3.0, 4.0, 15.0, 30.0, 60.0, 120.0))
 TOKEN_GAP: Final = _merged(_VLLM_TOKEN_GAP, (0.002, 0.004, 0.006, 0.008, 0.0125, 0.015, 0.02, 0.03, 0.04))
 REQUEST: Final = _merged(_VLLM_REQUEST, (0.05, 0.1, 0.2))
+SEMANTIC_REQUEST: Final = _merged(REQUEST, tuple(0.01 * 2**power for power in range(14)))
 PHASE: Final = _merged(_VLLM_REQUEST, (0.001, 0.005, 0.01, 0.05, 0.1, 0.2))
 HTTP: Final = _merged(REQUEST, (0.001, 0.005, 0.01, 0.02))
 TOKENS: Final = tuple(float(digit * 10**power) for power in range(6) for digit in (1, 2, 5))

@@ -16,7 +16,6 @@ _STATUSES: Final = ("200", "400", "401", "429", "500", "503", "504")
 
 _REJECTIONS: Final = {
     "rate_limit_exceeded": "queue_full",
-    "insufficient_memory": "memory_pressure",
     "engine_unavailable": "engine_down",
 }
 """Codes of refusals because of the server's state, by what vLLM calls the reason."""
@@ -30,6 +29,7 @@ class HttpMetrics:
     def __init__(self, model: str) -> None:
         self._own = (model, ENGINE)
         self._beats: dict[Hashable, WorkerBeat] = {}
+        self._asked: dict[tuple[str, str], None] = {}
         self.requests = Counter(
             "llm_server_http_requests",
             "Responses by route template.",
@@ -61,7 +61,7 @@ class HttpMetrics:
 
     def instruments(self) -> Iterator[Instrument]:
         self.inflight.clear()
-        sums = Sums[tuple[str, str]]()
+        sums = Sums[tuple[str, str]](dict.fromkeys(self._asked, 0))
         for beat in self._beats.values():
             for route, dialect, count in beat.inflight:
                 sums[route, dialect] += count
@@ -79,6 +79,7 @@ class HttpMetrics:
         for method, route, dialect in routes:
             answers = method == "POST" and dialect != "none"
             if answers:
+                self._asked[route, dialect] = None
                 self.stream_errors.expect(route, dialect)
             for status in _STATUSES if answers else ("200",):
                 self.requests.expect(route, method, status, dialect)

@@ -93,7 +93,7 @@ class RequestMetrics:
         self.semantic_duration = Histogram(
             "gen_ai_server_request_duration_seconds",
             "Duration of a generation.",
-            buckets.REQUEST,
+            buckets.SEMANTIC_REQUEST,
             {**labels, "error_type": [""]},
         )
         self.semantic_first_token = Histogram(
