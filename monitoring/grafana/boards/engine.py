@@ -224,8 +224,8 @@ def _machine() -> list[PanelBuilder]:
         ),
         lines(
             "macOS: heat and memory pressure",
-            "Heat: 0 nominal, 1 fair, 2 serious (the GPU is slowed down), 3 critical. Pressure: 1 normal, 2 warning,"
-            " 4 critical. Empty elsewhere.",
+            "Heat: 0 nominal, 1 moderate, 2 heavy (the GPU is slowed down), 3 trapping, 4 sleeping. Pressure: 1 normal,"
+            " 2 warning, 4 critical. Empty elsewhere.",
             {
                 "heat": f"max({series('llm_server_thermal_state')})",
                 "pressure": f"max({series('llm_server_memory_pressure_level')})",
