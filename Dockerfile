@@ -10,25 +10,28 @@ ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 ARG UV_VERSION=0.13.9
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils
 RUN --mount=type=cache,target=/root/.cache/pip pip install --root-user-action=ignore "uv==${UV_VERSION}"
 ENV UV_PYTHON_DOWNLOADS=never \
     UV_PROJECT_ENVIRONMENT=/opt/llm-server \
     UV_LINK_MODE=copy
 WORKDIR /source
-# What is locked changes rarely and is most of the image, so it is a layer of its own.
+# What is locked changes rarely and is most of the image, so it is a layer of its own. Left out is what libraries import
+# only if it is there: for other models' tokenizers, for colors on a terminal, and for downloads other than by HTTPS.
+ARG SYNC="uv sync --frozen --no-dev --no-default-groups --extra cpu --no-install-package sentencepiece \
+  --no-install-package rich --no-install-package pygments --no-install-package hf-xet"
 COPY pyproject.toml uv.lock ./
-RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --frozen --no-dev --no-default-groups --extra cpu --no-install-project
+RUN --mount=type=cache,target=/root/.cache/uv ${SYNC} --no-install-project
 COPY README.md LICENSE ./
 COPY service ./service
-RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --frozen --no-dev --no-default-groups --extra cpu --no-editable
-# Leave out what only compilers and test runners read, and the code of transformers' other models: mlx-lm imports that
-# library for its tokenizers, and the server has one of its own. Then compile what a start imports, and not the thousands
-# of modules that it does not; an import that missed something would end the build here.
+RUN --mount=type=cache,target=/root/.cache/uv ${SYNC} --no-editable
+# Leave out what only compilers, debuggers and test runners read, and the code of transformers' other models: mlx-lm
+# imports that library for its tokenizers, and the server has one of its own. Then compile what a start imports, and not
+# the thousands of modules that it does not; an import that missed something would end the build here.
 RUN cd /opt/llm-server/lib/python3.*/site-packages \
  && find . -type d '(' -name tests -o -name include -o -name __pycache__ ')' -prune -exec rm -rf {} + \
  && find . -type f -regex '.*\.\(pyi\|pyx\|pxd\|c\|h\|a\)' -delete \
+ && find . -type f -name '*.so*' ! -path './*.libs/*' -exec strip --strip-unneeded {} + \
  && find transformers/models -mindepth 1 -maxdepth 1 -type d ! -name auto ! -name encoder_decoder -exec rm -rf {} + \
  && /opt/llm-server/bin/python -c "import gunicorn.app.wsgiapp, llm_server.engine.process, llm_server.engine.loading, \
 llm_server.gunicorn_config, llm_server.server, llm_server.supervisor, llm_server.demo"
