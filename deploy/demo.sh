@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make demo`: a server, a varied load on it and, where Docker runs, the dashboards. Ctrl-C ends the server and the load.
+# `make demo`: a server, a varied load on it and, where Docker runs, the dashboards. Ctrl-C ends the server and the load;
+# the dashboards stay, to be looked at.
 #
 # On a Mac the server runs on the machine, for its GPU, and the stack in containers beside it. On Linux containers do not
 # reach a server that listens on loopback, so there the server is a container, too (the compose file's profile `cpu`).
@@ -15,6 +16,7 @@ port=${LLM_PORT:-42002}
 url=http://127.0.0.1:$port
 dashboard=http://127.0.0.1:${GRAFANA_PORT:-3000}
 server=
+contained=
 
 say() { printf '\n%s\n' "$*"; }
 
@@ -24,6 +26,7 @@ end() {
     kill -TERM "$server" 2>/dev/null || true
     wait "$server" 2>/dev/null || true
   fi
+  if [ -n "$contained" ]; then docker compose --profile cpu stop load llm-server-cpu; fi
 }
 trap end EXIT
 trap 'exit 130' INT TERM
@@ -51,20 +54,26 @@ load() {
   wait $!
 }
 
-if docker_runs && [ "$(uname -s)" = Darwin ]; then
-  say "Starting Prometheus, Grafana and Tempo ..."
-  docker compose up --detach --wait
-  export OTEL_EXPORTER_OTLP_ENDPOINT=${OTEL_EXPORTER_OTLP_ENDPOINT:-http://127.0.0.1:${OTLP_GRPC_PORT:-4317}}
-  start_server
-  say "Dashboards: $dashboard    (they stay until: docker compose down)"
-  load
-elif docker_runs; then
-  say "Building and starting the server, a load, Prometheus, Grafana and Tempo ..."
-  docker compose --profile cpu up --detach --build --wait
-  say "Dashboards: $dashboard    Server: http://127.0.0.1:${LLM_CPU_PORT:-42003}    (until: docker compose --profile cpu down)"
-  [ -n "${DEMO_SECONDS:-}" ] || docker compose --profile cpu logs --follow --tail 5 load
-else
-  start_server
-  say "Docker does not run here, so there are no dashboards. Metrics: $url/metrics"
-  load
+# Images may not be to be had, a port may be taken: that costs the dashboards and not the demonstration.
+stack() {
+  say "Starting $1 ..."
+  shift
+  docker compose "$@" --wait || { say "They could not be started; see above."; return 1; }
+}
+
+if ! docker_runs; then
+  say "Docker does not run here, so there are no dashboards."
+elif [ "$(uname -s)" = Darwin ]; then
+  if stack "Prometheus, Grafana and Tempo" up --detach; then
+    export OTEL_EXPORTER_OTLP_ENDPOINT=${OTEL_EXPORTER_OTLP_ENDPOINT:-http://127.0.0.1:${OTLP_GRPC_PORT:-4317}}
+    say "Dashboards: $dashboard    (they stay until: docker compose down)"
+  fi
+elif contained=yes && stack "the server, a load, Prometheus, Grafana and Tempo" --profile cpu up --detach --build; then
+  say "Dashboards: $dashboard    (they stay until: docker compose --profile cpu down)"
+  say "Server: http://127.0.0.1:${LLM_CPU_PORT:-42003}"
+  timeout --foreground "${DEMO_SECONDS:-0}" docker compose --profile cpu logs --follow --tail 5 load || true
+  exit
 fi
+start_server
+say "Metrics: $url/metrics"
+load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,7 @@ def test_where_nobody_answers_it_says_so() -> None:
     command = [sys.executable, "-m", "llm_server.demo", "--url", f"http://127.0.0.1:{free_port()}"]
     done = subprocess.run([*command, "--seconds", "2"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert "x ConnectError" in done.stdout.splitlines()[-1]
+    assert re.match(r"\d+ requests: (none yet|\d+ x ConnectError)$", done.stdout.splitlines()[-1])
 
 
 def test_what_is_reported() -> None:
@@ -43,13 +44,45 @@ def test_what_is_reported() -> None:
     assert tally.line() == "3 requests: 2 x 200, 1 x left early"
 
 
-def test_the_script_uses_a_server_that_runs_already(server: RunningServer) -> None:
-    """`make demo` without Docker: a load for a while, and where to look."""
-    variables = {"DEMO_DOCKER": "no", "DEMO_SECONDS": "4", "DEMO_BIN": str(Path(sys.executable).parent)}
-    environment = {**os.environ, **variables, "LLM_PORT": str(server.port)}
+def demo(server: RunningServer, folder: Path, docker: str = "exit 1", **variables: str) -> tuple[str, list[str]]:
+    """What `make demo` prints with this script as Docker, and what it called Docker with."""
+    program, calls = folder / "docker", folder / "calls"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n{docker}\n')
+    program.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "LLM_PORT": str(server.port),
+        "DEMO_BIN": str(Path(sys.executable).parent),
+        "DEMO_SECONDS": "4",
+        **variables,
+    }
     script = Path(__file__).parents[2] / "deploy" / "demo.sh"
     done = subprocess.run([script], env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert f"A server answers at {server.base_url} already" in done.stdout
-    assert f"Metrics: {server.base_url}/metrics" in done.stdout
-    assert "4 clients at" in done.stdout
+    return done.stdout, calls.read_text().splitlines() if calls.exists() else []
+
+
+@pytest.mark.parametrize(("docker", "variables"), [("exit 0", {"DEMO_DOCKER": "no"}), ("exit 1", {})])
+def test_the_script_uses_a_server_that_runs_already(
+    server: RunningServer, tmp_path: Path, docker: str, variables: dict[str, str]
+) -> None:
+    """`make demo` without Docker: a load for a while, and where to look."""
+    said, _ = demo(server, tmp_path, docker, **variables)
+    assert f"A server answers at {server.base_url} already" in said
+    assert f"Metrics: {server.base_url}/metrics" in said
+    assert "4 clients at" in said
     assert server.answers("/readyz")
+
+
+def test_a_stack_that_can_not_be_started_costs_the_dashboards_alone(server: RunningServer, tmp_path: Path) -> None:
+    said, _ = demo(server, tmp_path, 'case "$*" in *" up "*) exit 18;; esac')
+    assert "could not be started" in said
+    assert "Dashboards:" not in said
+    assert "4 clients at" in said
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="on a Mac the server and the load are no containers")
+def test_what_is_left_of_the_stack_are_the_dashboards(server: RunningServer, tmp_path: Path) -> None:
+    said, calls = demo(server, tmp_path, 'case "$*" in *" logs "*) exec sleep 60;; esac', DEMO_SECONDS="1")
+    assert "Dashboards: http://127.0.0.1:3000" in said
+    assert calls[-1] == "compose --profile cpu stop load llm-server-cpu"
