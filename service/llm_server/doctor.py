@@ -140,6 +140,8 @@ def check_port(server: Server) -> Finding:
         loaded = body["model_loaded"]
     except httpx2.ConnectError:
         return _free_or_not(server.settings)
+    except httpx2.TimeoutException:
+        return _silent(server.settings)
     except (httpx2.HTTPError, ValueError, KeyError, TypeError):
         return _taken(server.settings)
     if body["status"] != "ok":
@@ -159,6 +161,12 @@ def _free_or_not(settings: Settings) -> Finding:
     return Finding("server", "warning", found, "`make serve` or `llm-server serve` starts it.")
 
 
+def _silent(settings: Settings) -> Finding:
+    found = f"whoever has port {settings.port} says nothing for {_PROBE_SECONDS:g} s"
+    advice = "If it is this server, it hangs: start it again, and keep its log. Else choose another LLM_PORT."
+    return Finding("server", "failed", found, advice)
+
+
 def _taken(settings: Settings) -> Finding:
     found = f"port {settings.port} is taken by another program"
     return Finding("server", "failed", found, "End that program, or choose another port with LLM_PORT.")
@@ -173,7 +181,10 @@ def check_key(server: Server, *, runs: bool) -> Finding:
     kind = "set" if key else "none is needed on loopback"
     if not runs:
         return Finding("key", "ok", kind)
-    status = httpx2.get(server.url + "/v1/models", headers=bearer(key), timeout=_PROBE_SECONDS).status_code
+    try:
+        status = httpx2.get(server.url + "/v1/models", headers=bearer(key), timeout=_PROBE_SECONDS).status_code
+    except httpx2.HTTPError:
+        return Finding("key", "skipped", "the running server has not said whether it takes it", "Ask again.")
     if status == 401:
         advice = "The server was started with another LLM_API_KEY: start it again, or set the same one here."
         return Finding("key", "failed", "the running server does not take it", advice)

@@ -52,7 +52,7 @@ def container_findings(server: Server, prometheus: str, *, runs: bool) -> Iterat
     yield docker
     if docker.verdict == "ok":
         yield check_way_to_host(server, runs=runs)
-    yield check_prometheus(prometheus)
+    yield check_prometheus(prometheus, runs=runs)
 
 
 def check_docker() -> Finding:
@@ -84,7 +84,7 @@ def _answered(ran: Ran) -> bool:
     return ran.code == 0 or ("query error" in ran.output and 'Post "' not in ran.output)
 
 
-def check_prometheus(url: str) -> Finding:
+def check_prometheus(url: str, *, runs: bool) -> Finding:
     """Whether Prometheus runs and its last scrape of the server succeeded."""
     try:
         answer = httpx2.get(url + "/api/v1/targets", params={"state": "active"}, timeout=_PROBE_SECONDS)
@@ -99,14 +99,15 @@ def check_prometheus(url: str) -> Finding:
     if not targets:
         advice = "Use monitoring/prometheus/prometheus.yml, or add a job of this name to your own."
         return Finding("prometheus", "warning", f"has no job `{JOB}`", advice)
-    return _no_target_up(targets)
+    return _no_target_up(targets, runs=runs)
 
 
-def _no_target_up(targets: Sequence[dict[str, Any]]) -> Finding:
+def _no_target_up(targets: Sequence[dict[str, Any]], *, runs: bool) -> Finding:
     errors = {target["labels"]["instance"]: target["lastError"] or "not scraped yet" for target in targets}
     found = "; ".join(f"{instance}: {error}" for instance, error in errors.items())
     advice = next((advice for status, advice in REFUSALS.items() if f"status {status}" in found), "")
-    return Finding("prometheus", "warning", found, advice or "Start the server; see the check `container`, too.")
+    otherwise = "The server runs and is not reached: see the check `container`." if runs else "Start the server."
+    return Finding("prometheus", "warning", found, advice or otherwise)
 
 
 def _run(command: Sequence[str]) -> Ran:

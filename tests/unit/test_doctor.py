@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from llm_server.cli import main
-from llm_server.doctor import Finding, check_memory, doctor, examine, own_url
+from llm_server.doctor import Finding, Server, check_key, check_memory, doctor, examine, own_url
 from llm_server.model_source import GIB, Machine
 from llm_server.settings import load_settings
 
@@ -58,6 +58,13 @@ def answering(answers: Mapping[str, Answer]) -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def saying_nothing() -> Iterator[int]:
+    """A program that accepts connections and never answers. Yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield int(listener.getsockname()[1])
 
 
 @contextmanager
@@ -162,6 +169,19 @@ def test_a_port_where_somebody_listens_who_speaks_no_http(monkeypatch: pytest.Mo
         assert findings()["server"].verdict == "failed"
 
 
+def test_a_port_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that hangs is not taken for another program."""
+    with saying_nothing() as port:
+        monkeypatch.setenv("LLM_PORT", str(port))
+        server = findings()["server"]
+    assert (server.verdict, "says nothing" in server.found) == ("failed", True)
+
+
+def test_a_server_that_has_gone_before_it_was_asked_for_its_key() -> None:
+    key = check_key(Server(load_settings(), NOBODY), runs=True)
+    assert key.verdict == "skipped"
+
+
 def test_a_server_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering({"/health": Answer(HEALTHY), "/v1/models": Answer({})}) as port:
         monkeypatch.setenv("LLM_PORT", str(port))
@@ -250,6 +270,14 @@ def test_prometheus(answer: Answer, verdict: str, advice: str) -> None:
         prometheus = findings(f"http://127.0.0.1:{port}")["prometheus"]
     assert prometheus.verdict == verdict
     assert advice in prometheus.advice
+
+
+def test_a_server_that_runs_is_not_to_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"/health": Answer(HEALTHY), "/v1/models": Answer({}), "/api/v1/targets": target("down", "no route")}
+    with answering(answers) as port:
+        monkeypatch.setenv("LLM_PORT", str(port))
+        prometheus = findings(f"http://127.0.0.1:{port}")["prometheus"]
+    assert "runs and is not reached" in prometheus.advice
 
 
 def test_the_report_and_its_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
