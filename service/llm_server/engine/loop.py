@@ -164,9 +164,13 @@ class Loop:
         self._drain_until = self._clock() + seconds
 
     def turn(self) -> None:
-        """One round. Waits for messages only while there is nothing to decode."""
+        """One round. Waits for messages only while there is nothing to decode.
+
+        A step that reads a long prompt takes seconds, so what can be said before it is not said after it.
+        """
         self._drain()
         self._admit()
+        self._send()
         self._step()
         self._publish()
 
@@ -294,6 +298,9 @@ class Loop:
             self._next_beat = self._clock() + BEAT_SECONDS
             self._channel.post_all(self._status())
             self._observer.beat(self._statistics())
+        self._send()
+
+    def _send(self) -> None:
         for client in self._channel.flush():
             self._forget_client(client)
 

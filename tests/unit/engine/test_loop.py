@@ -233,6 +233,20 @@ def test_a_request_is_admitted_decoded_and_finished_in_that_order() -> None:
     assert engine.load == (0, 0)
 
 
+def test_who_is_admitted_hears_of_it_before_the_step_that_reads_the_prompt() -> None:
+    """That step may take seconds, and would be taken for time in the queue."""
+    heard: list[list[type]] = []
+
+    class Watched(FakeDecoder):
+        def step(self) -> Step:
+            heard.append([type(message) for message in engine.channel.sent[ALICE]])
+            return super().step()
+
+    engine = Engine(decoder=Watched(), max_running=1, max_waiting=0)
+    engine.turn(submission("a"), submission("b"))
+    assert heard == [[Admitted, Refused, Started]]
+
+
 def test_a_stop_token_is_reported_and_ends_the_request() -> None:
     engine = Engine()
     engine.turn(submission("a", stop=(12,)))
