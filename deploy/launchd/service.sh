@@ -20,7 +20,7 @@ render() {
 
 on_a_mac() {
   [ "$(uname -s)" = Darwin ] && return
-  echo "launchd is macOS's. On Linux, run the container image, or \`llm-server serve\` under systemd: deploy/README.md" >&2
+  echo "launchd is macOS's. On Linux, run the container image: deploy/README.md" >&2
   exit 1
 }
 
