@@ -29,8 +29,9 @@ PROMETHEUS: Final = "http://127.0.0.1:9090"
 _PROBE_SECONDS: Final = 5.0
 _GPU_SHARE: Final = 0.75
 """Of a Mac's memory, what the GPU may use by default."""
-_BESIDES_WEIGHTS: Final = 1.5 * GIB
-"""For prompts, the processes themselves and MLX's buffers, at a usual length of conversations."""
+_PROCESSES: Final = 0.7 * GIB
+_BESIDES_WEIGHTS: Final = 0.08
+"""Of the weights' size, for prompts and MLX's buffers at a usual length of conversations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +123,11 @@ def _decimal(size: int) -> str:
 
 def check_memory(machine: Machine, model_bytes: int | None) -> Finding:
     """Whether the weights fit, with room for prompts."""
-    total = f"{machine.memory_bytes / GIB:.0f} GB"
+    total = f"{machine.memory_bytes / GIB:.1f} GB"
     if model_bytes is None:
         return Finding("memory", "skipped", f"{total}; whether the model fits is known once it is here")
     usable = machine.memory_bytes * (_GPU_SHARE if machine.is_apple_silicon else 1)
-    needed = model_bytes + _BESIDES_WEIGHTS
+    needed = model_bytes * (1 + _BESIDES_WEIGHTS) + _PROCESSES
     if needed <= usable:
         return Finding("memory", "ok", f"{total}, of which the model needs about {needed / GIB:.1f}")
     advice = "LLM_QUANTIZATION=int4 or LLM_MODEL_PATH=tiny takes less; so does closing other programs."

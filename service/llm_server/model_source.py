@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from gpt_oss_tiny import MODEL_FOLDER
 from llm_server.model_files import ModelError
+from llm_server.observability.machine import memory_size
 from llm_server.settings import Quantization, Settings
 
 GIB: Final = 2**30
@@ -78,7 +78,7 @@ class ModelChoice:
 
 
 def this_machine() -> Machine:
-    return Machine(platform.system(), platform.machine(), _memory_bytes())
+    return Machine(platform.system(), platform.machine(), memory_size())
 
 
 def choose_model(settings: Settings, machine: Machine) -> ModelChoice:
@@ -144,9 +144,3 @@ def _folder_name(path: Path) -> str:
     if path.parent.name == "snapshots":
         return path.parent.parent.name.rpartition("--")[2]
     return path.name
-
-
-def _memory_bytes() -> int:
-    if platform.system() == "Darwin":
-        return int(subprocess.run(["/usr/sbin/sysctl", "-n", "hw.memsize"], capture_output=True, check=True).stdout)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -79,6 +80,13 @@ def test_without_a_key_it_does_not_start(image: str) -> None:
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()
     assert "LLM_API_KEY" in line
+
+
+def test_it_knows_how_much_memory_it_may_use(image: str) -> None:
+    ran = docker("run", "--rm", "--memory", "1g", "--env", f"LLM_API_KEY={KEY}", image, "doctor", "--json", seconds=120)
+    memory = next(finding for finding in json.loads(ran.stdout) if finding["check"] == "memory")
+    assert memory["verdict"] == "ok"
+    assert memory["found"].startswith("1.0 GB, ")
 
 
 def test_it_runs_as_nobody_in_particular_with_no_tools(server: RunningContainer) -> None:

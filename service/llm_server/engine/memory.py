@@ -6,7 +6,6 @@ Arithmetic, but for `device_memory`, which asks MLX and the system. Knows no arr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import mlx.core as mx
@@ -30,8 +29,6 @@ _MOST_KNOWN_CONTEXTS: Final = 4
 
 _GPU_MEMORY: Final = ("max_recommended_working_set_size", "total_memory", "memory_size")
 """What MLX calls it, on one backend or another."""
-
-_CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +75,4 @@ def device_memory(device: str) -> int:
     for name in _GPU_MEMORY if device == "gpu" else ():
         if name in info:
             return int(info[name])
-    return min(this_machine().memory_bytes, _cgroup_limit()) // 2
-
-
-def _cgroup_limit() -> int:
-    """A container's memory, or more than any machine has."""
-    try:
-        return int(_CGROUP_LIMIT.read_text())
-    except (OSError, ValueError):  # no such file, or the word "max"
-        return 2**62
+    return this_machine().memory_bytes // 2

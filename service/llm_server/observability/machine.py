@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +21,11 @@ _RUSAGE_INFO_V4: Final = 4
 _FOOTPRINT: Final = 9
 """Index of `ri_phys_footprint` among the 64-bit words of `rusage_info_v4`, of which the first two are a UUID."""
 
-_CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+_CONTAINER_LIMITS: Final = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Of control groups of version 2 and of version 1."""
 
 _RUSAGE_WORDS: Final = 64
 """More than any version of the structure has."""
@@ -35,11 +42,9 @@ def physical_footprint(pid: int) -> int | None:
 
 def memory_size() -> int:
     """Bytes of memory that all processes here share: the machine's, or what a container may use of it."""
-    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(installed, int(_CONTAINER_LIMIT.read_text()))
-    except (OSError, ValueError):  # no control group, or one without a limit, which says "max"
-        return installed
+    if sys.platform == "darwin":
+        return int(subprocess.run(["/usr/sbin/sysctl", "-n", "hw.memsize"], capture_output=True, check=True).stdout)
+    return min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_container_limits())
 
 
 def memory_pressure() -> int | None:
@@ -66,6 +71,12 @@ def seconds_asleep() -> float:
     if sys.platform == "darwin":
         return time.clock_gettime(time.CLOCK_MONOTONIC) - time.clock_gettime(time.CLOCK_UPTIME_RAW)
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def _container_limits() -> Iterator[int]:
+    for path in _CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):  # no such control group, or one without a limit, which says "max"
+            yield int(path.read_text())
 
 
 class Wakes:
