@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from llm_server import __version__
-from llm_server.settings import PREFIX, Settings, SettingsError, exit_on_error, load_settings
+from llm_server.settings import PREFIX, Settings, SettingsError, adopt_tracing, exit_on_error, load_settings
 
 _SERVE_OPTIONS = {
     "--host": "host",
@@ -49,6 +49,7 @@ def _serve(options: argparse.Namespace) -> int:
     from llm_server.supervisor import serve
 
     try:
+        adopt_tracing()
         return serve(load_settings(**vars(options)))
     except SettingsError as error:
         exit_on_error(error)

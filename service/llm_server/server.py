@@ -36,7 +36,7 @@ from llm_server.observability.routes import Routes
 from llm_server.observability.telemetry import Telemetry, own_telemetry, worker_telemetry
 from llm_server.running_engine import running_engine
 from llm_server.seal_key import read_seal_key
-from llm_server.settings import Settings, SettingsError, exit_on_error, load_settings
+from llm_server.settings import Settings, SettingsError, adopt_tracing, exit_on_error, load_settings
 from llm_server.supervisor import owned
 
 DIALECTS: tuple[Dialect, ...] = (anthropic.Anthropic(), OpenAI())
@@ -175,6 +175,7 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(name)
     try:
+        adopt_tracing()
         settings = load_settings()
         configure_logging(settings.log_level, "api", settings.log_format)
         application = create_app(settings)

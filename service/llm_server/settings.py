@@ -311,6 +311,16 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError("\n".join(_lines(error))) from None
 
 
+def adopt_tracing() -> None:
+    """Take OpenTelemetry's variables from `.env`, too: what starts at login has no other place for them.
+
+    Those of the environment win. Processes that are started later inherit them.
+    """
+    for name, value in _env_file().items():
+        if name.startswith("OTEL_") and value is not None:
+            os.environ.setdefault(name, value)
+
+
 def traces_protocol() -> TracesProtocol | None:
     """How spans are exported, by OpenTelemetry's own variables; None if these name no collector.
 

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -17,7 +18,7 @@ import pytest
 from exposed_metrics import OPENMETRICS_ACCEPT, Exposed, exposed
 from otlp_receiver import Collector, grpc_collector
 from processes import wait_until
-from running_server import RunningServer, StartServer, launched
+from running_server import SERVE, RunningServer, StartServer, launched
 
 KEY = "sk-local-7313"
 NONCE = "kumquat7313"
@@ -234,3 +235,16 @@ def test_plain_uvicorn_has_the_same_metrics(start_server: StartServer) -> None:
     os.kill(engine, signal.SIGKILL)
     wait_until(lambda: exposed(server.base_url).value("llm_server_engine_up") == 0)
     assert exposed(server.base_url).value("llm_server_engine_restarts_total", reason="killed") == 1
+
+
+@pytest.mark.parametrize("command", [SERVE, UVICORN])
+def test_a_collector_can_be_named_where_the_settings_are(tmp_path: Path, command: tuple[str, ...]) -> None:
+    with grpc_collector() as collector:
+        (tmp_path / ".env").write_text(
+            f"OTEL_EXPORTER_OTLP_ENDPOINT={collector.endpoint}\nOTEL_SERVICE_NAME=from-the-file\n"
+        )
+        with launched(tmp_path, command, OTEL_SERVICE_NAME="from-the-environment") as server:
+            server.wait_until_ready()
+            httpx2.get(server.base_url + "/v1/models", timeout=60)
+            wait_until(lambda: bool(collector.spans))
+    assert {span.resource["service.name"] for span in collector.spans} == {"from-the-environment"}
