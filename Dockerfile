@@ -24,7 +24,8 @@ COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv ${SYNC} --no-install-project
 COPY README.md LICENSE ./
 COPY service ./service
-RUN --mount=type=cache,target=/root/.cache/uv ${SYNC} --no-editable
+# uv keeps the wheel that it once built from this folder, and takes it for current while pyproject.toml is the same.
+RUN --mount=type=cache,target=/root/.cache/uv ${SYNC} --no-editable --refresh-package llm-server
 # Leave out what only compilers, debuggers and test runners read, and the code of transformers' other models: mlx-lm
 # imports that library for its tokenizers, and the server has one of its own. Then compile what a start imports, and not
 # the thousands of modules that it does not; an import that missed something would end the build here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import openai
 import pytest
 from testcontainers.core.container import DockerContainer
 
-from docker_engine import BASE_IMAGE, docker, inspected
+from docker_engine import BASE_IMAGE, REPOSITORY, docker, inspected
 from processes import wait_until
 
 KEY = "a-key-for-tests"
@@ -60,6 +61,19 @@ def server(image: str) -> Iterator[RunningContainer]:
         yield found
         wrapped.stop(timeout=60)
         assert wrapped.wait()["StatusCode"] == 0, found.log[-3000:]
+
+
+def test_it_holds_this_checkout_and_no_earlier_one(image: str) -> None:
+    """Builders keep what they have built from a folder of the same name."""
+    listing = "find . -name '*.py' -exec sha256sum {} + | sort"
+    find = f"cd /opt/llm-server/lib/python3.*/site-packages/llm_server && {listing}"
+    there = docker("run", "--rm", "--entrypoint", "sh", image, "-c", find).stdout
+    package = REPOSITORY / "service" / "llm_server"
+    here = sorted(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  ./{path.relative_to(package)}"
+        for path in package.rglob("*.py")
+    )
+    assert there.splitlines() == here
 
 
 def test_it_is_small(image: str) -> None:
