@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
-from prometheus_client import CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.openmetrics.exposition import ALLOWUTF8
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from exposed_metrics import Exposed
 from llm_server.observability import buckets
@@ -100,34 +94,6 @@ def test_an_exemplar_stands_at_its_bucket_and_only_where_the_format_has_them() -
     assert exemplars["2.0"] is not None
     assert (exemplars["2.0"].labels, exemplars["2.0"].value) == ({"trace_id": TRACE}, 1.5)
     assert TRACE not in text(histogram).text
-
-
-@dataclass
-class Theirs(CollectorRegistry):
-    """The same families as the library of Prometheus writes them."""
-
-    families: list[Metric]
-
-    def collect(self) -> list[Metric]:
-        return self.families
-
-
-def test_both_formats_are_those_of_the_library_byte_by_byte() -> None:
-    counter = Counter("vllm:c", 'Its "help".', {"z": ["1", "2"], "a": ['"']})
-    counter.add("2", '"', by=2.5)
-    gauge, histogram = Gauge("g", "Help."), Histogram("vllm:h", "Help.", (0.5, 2.5), {"model": ["m"]})
-    gauge.set(to=3)
-    for value in (0.5, 1.0, 9.0):
-        histogram.observe("m", value=value)
-    their_counter = CounterMetricFamily("vllm:c", 'Its "help".', labels=["z", "a"])
-    their_counter.add_metric(["1", '"'], 0)
-    their_counter.add_metric(["2", '"'], 2.5)
-    their_histogram = HistogramMetricFamily("vllm:h", "Help.", labels=["model"])
-    their_histogram.add_metric(["m"], [("0.5", 1), ("2.5", 2), ("+Inf", 3)], 10.5)
-    ours = (counter, gauge, histogram)
-    theirs = Theirs([their_counter, GaugeMetricFamily("g", "Help.", value=3), their_histogram])
-    assert exposition(ours, TEXT) == generate_latest(theirs, escaping=ALLOWUTF8)
-    assert exposition(ours, OPENMETRICS) == generate_openmetrics(theirs, escaping=ALLOWUTF8)  # type: ignore[no-untyped-call]
 
 
 def test_help_and_label_values_are_escaped() -> None:

@@ -1,8 +1,8 @@
 """Counters, gauges and histograms that a process fills from what others have counted, and their two text formats.
 
-Four things keep this from being prometheus_client's own instruments: histograms take in whole tallies at once, every
-child of a label with known values exists at 0 from the start, a gauge's children can vanish, and what of a line stays
-the same is written once, since somebody reads all of them every few seconds. Knows no metric by name.
+Three things keep this from being prometheus_client's own instruments: histograms take in whole tallies at once, every
+child of a label with known values exists at 0 from the start, and a gauge's children can vanish. The formats are
+written by prometheus_client. Knows no metric by name.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, product
+from itertools import product
 from math import inf
 from typing import Final, TypeAlias
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.samples import Exemplar
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -26,8 +31,6 @@ class _Family:
     """What a metric of any type has: a name, a line of help, and label names."""
 
     kind = ""
-    suffix = ""
-    """Of its samples. OpenMetrics speaks of the family without it, the older format with it."""
 
     def __init__(self, name: str, help_text: str, labels: Labels | None = None) -> None:
         self.name = name
@@ -35,35 +38,27 @@ class _Family:
         self._labels = tuple(labels or ())
         self._known = list(product(*(labels or {}).values()))
 
-    def lines(self, *, with_openmetrics: bool) -> Iterator[str]:
-        """The family as it is now; nothing if it has no children."""
-        samples = list(self._samples(with_openmetrics))
-        if samples:
-            name = self.name if with_openmetrics else self.name + self.suffix
-            yield f"# HELP {name} {_escaped(self._help, quotes=with_openmetrics)}"
-            yield f"# TYPE {name} {self.kind}"
-        yield from samples
+    def collect(self) -> Metric:
+        """The family as it is now."""
+        metric = Metric(self.name, self._help, self.kind)
+        self._fill(metric)
+        return metric
 
-    def _samples(self, with_exemplars: bool) -> Iterator[str]:
+    def _fill(self, metric: Metric) -> None:
         raise NotImplementedError
 
-    def _named(self, suffix: str, values: Sequence[str], **more: str) -> str:
-        """A sample's name and labels, and the space before its value."""
-        labels = {**dict(zip(self._labels, values, strict=True)), **more}
-        pairs = ",".join(f'{name}="{_escaped(value, quotes=True)}"' for name, value in sorted(labels.items()))
-        return f"{self.name}{suffix}{{{pairs}}} " if pairs else f"{self.name}{suffix} "
+    def _named(self, values: tuple[str, ...]) -> dict[str, str]:
+        return dict(zip(self._labels, values, strict=True))
 
 
 class Counter(_Family):
     """Only ever grows. `name` is without `_total`, which samples get."""
 
     kind = "counter"
-    suffix = "_total"
 
     def __init__(self, name: str, help_text: str, labels: Labels | None = None) -> None:
         super().__init__(name, help_text, labels)
         self._values = dict.fromkeys(self._known, 0.0)
-        self._names: dict[tuple[str, ...], str] = {}
 
     def add(self, *values: str, by: float = 1.0) -> None:
         self._values[values] = self._values.get(values, 0.0) + by
@@ -72,10 +67,9 @@ class Counter(_Family):
         """Show this child from now on, at 0 if nothing was counted."""
         self._values.setdefault(values, 0.0)
 
-    def _samples(self, with_exemplars: bool) -> Iterator[str]:  # noqa: ARG002
+    def _fill(self, metric: Metric) -> None:
         for values, count in self._values.items():
-            name = self._names.get(values) or self._names.setdefault(values, self._named(self.suffix, values))
-            yield f"{name}{count!r}"
+            metric.add_sample(f"{self.name}_total", self._named(values), count)
 
 
 class Gauge(_Family):
@@ -93,9 +87,9 @@ class Gauge(_Family):
     def clear(self) -> None:
         self._values.clear()
 
-    def _samples(self, with_exemplars: bool) -> Iterator[str]:  # noqa: ARG002
+    def _fill(self, metric: Metric) -> None:
         for values, value in self._values.items():
-            yield f"{self._named('', values)}{float(value)!r}"
+            metric.add_sample(self.name, self._named(values), value)
 
 
 @dataclass(slots=True)
@@ -130,14 +124,9 @@ class Tally:
 
 @dataclass(slots=True)
 class _Child:
-    """`buckets` are the names of its samples, one for each count; `exemplars` end lines of OpenMetrics."""
-
-    buckets: list[str]
-    count: str
-    sum: str
     counts: list[int]
     total: float = 0.0
-    exemplars: dict[int, str] = field(default_factory=dict)
+    exemplars: dict[int, Exemplar] = field(default_factory=dict)
 
 
 class Histogram(_Family):
@@ -148,6 +137,7 @@ class Histogram(_Family):
     def __init__(self, name: str, help_text: str, edges: Sequence[float], labels: Labels | None = None) -> None:
         super().__init__(name, help_text, labels)
         self.edges = tuple(edges)
+        self._bounds = [_bound(edge) for edge in (*edges, inf)]
         self._children: dict[tuple[str, ...], _Child] = {}
         for values in self._known:
             self.expect(*values)
@@ -174,47 +164,56 @@ class Histogram(_Family):
             self._exemplify(child, largest, trace_id)
 
     def _child(self, values: tuple[str, ...]) -> _Child:
-        return self._children.get(values) or self._children.setdefault(values, self._new_child(values))
-
-    def _new_child(self, values: tuple[str, ...]) -> _Child:
-        buckets = [self._named("_bucket", values, le=_bound(edge)) for edge in (*self.edges, inf)]
-        return _Child(buckets, self._named("_count", values), self._named("_sum", values), [0] * len(buckets))
+        return self._children.setdefault(values, _Child([0] * (len(self.edges) + 1)))
 
     def _exemplify(self, child: _Child, value: float, trace_id: str) -> None:
         if trace_id:
-            labels = f'{{trace_id="{_escaped(trace_id, quotes=True)}"}}'
-            child.exemplars[bisect_left(self.edges, value)] = f" # {labels} {value!r} {time.time():.3f}"
+            bucket = bisect_left(self.edges, value)
+            child.exemplars[bucket] = Exemplar({"trace_id": trace_id}, value, round(time.time(), 3))
 
-    def _samples(self, with_exemplars: bool) -> Iterator[str]:
-        for child in self._children.values():
-            exemplars = child.exemplars if with_exemplars else {}
-            for bucket, (name, count) in enumerate(zip(child.buckets, accumulate(child.counts), strict=True)):
-                yield f"{name}{count}.0{exemplars.get(bucket, '')}"
-            yield f"{child.count}{sum(child.counts)}.0"
-            yield f"{child.sum}{child.total!r}"
+    def _fill(self, metric: Metric) -> None:
+        for values, child in self._children.items():
+            labels = self._named(values)
+            cumulative = 0
+            for bucket, count in enumerate(child.counts):
+                cumulative += count
+                bound = {**labels, "le": self._bounds[bucket]}
+                exemplar = child.exemplars.get(bucket)
+                metric.add_sample(f"{self.name}_bucket", bound, cumulative, exemplar=exemplar)
+            metric.add_sample(f"{self.name}_count", labels, cumulative)
+            metric.add_sample(f"{self.name}_sum", labels, child.total)
 
 
 def _bound(edge: float) -> str:
     return "+Inf" if edge == inf else repr(float(edge))
 
 
-def _escaped(text: str, *, quotes: bool) -> str:
-    text = text.replace("\\", r"\\").replace("\n", r"\n")
-    return text.replace('"', r"\"") if quotes else text
-
-
 Instrument: TypeAlias = Counter | Gauge | Histogram
+
+
+class _Snapshot(CollectorRegistry):
+    """What the exposition functions read. Nothing is registered with it."""
+
+    def __init__(self, instruments: Iterable[Instrument]) -> None:
+        super().__init__()
+        self._instruments = tuple(instruments)
+
+    def collect(self) -> Iterator[Metric]:
+        collected = (instrument.collect() for instrument in self._instruments)
+        return (metric for metric in collected if metric.samples)
 
 
 def exposition(instruments: Iterable[Instrument], content_type: str) -> bytes:
     """The instruments' values as `TEXT` or `OPENMETRICS`.
 
-    Every name is valid in the oldest format and is written as it is, whatever escaping the scraper negotiates: what
-    knows `vllm:x` does not know `vllm_x` (prometheus/client_python#1177).
+    Every name here is valid in the oldest format. The library's escaping would write `vllm:x` as `vllm_x`
+    (prometheus/client_python#1177), so none is asked for, whatever the scraper negotiates.
     """
-    with_openmetrics = content_type == OPENMETRICS
-    lines = [line for instrument in instruments for line in instrument.lines(with_openmetrics=with_openmetrics)]
-    return "".join(f"{line}\n" for line in [*lines, *(["# EOF"] if with_openmetrics else [])]).encode()
+    snapshot = _Snapshot(instruments)
+    if content_type == OPENMETRICS:
+        text: bytes = openmetrics.generate_latest(snapshot, escaping=openmetrics.ALLOWUTF8)  # type: ignore[no-untyped-call]
+        return text
+    return generate_latest(snapshot, escaping=openmetrics.ALLOWUTF8)
 
 
 def negotiated(accept: str) -> str:
