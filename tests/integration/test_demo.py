@@ -30,6 +30,11 @@ def test_the_same_seed_draws_the_same_requests(scene: Scene) -> None:
     assert scene.body(random.Random(7)) == scene.body(random.Random(7))
 
 
+async def test_what_nobody_answers_is_told_by_its_fault() -> None:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{free_port()}") as client:
+        assert await play(client, SCENES[0], random.Random(1)) == "ConnectError"
+
+
 def test_where_nobody_answers_it_says_so() -> None:
     command = [sys.executable, "-m", "llm_server.demo", "--url", f"http://127.0.0.1:{free_port()}"]
     done = subprocess.run([*command, "--seconds", "2"], capture_output=True, text=True, timeout=60, check=False)
