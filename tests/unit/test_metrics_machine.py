@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 from starlette.routing import Route
@@ -26,6 +27,22 @@ def test_a_process_has_a_footprint() -> None:
 
 def test_a_process_that_is_gone_has_none() -> None:
     assert machine.physical_footprint(NO_SUCH_PROCESS) is None
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="control groups are Linux's")
+@pytest.mark.parametrize(("limit", "size"), [(None, None), ("max\n", None), ("1048576\n", 2**20), ("", None)])
+def test_memory_is_what_a_container_may_use_of_it_or_the_machines(
+    limit: str | None, size: int | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "memory.max"
+    if limit is not None:
+        file.write_text(limit)
+    everything = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert machine.memory_size([file, tmp_path / "none"]) == (size or everything)
+
+
+def test_memory_needs_no_container() -> None:
+    assert machine.memory_size([]) > 2**28
 
 
 def test_a_machine_that_is_awake_has_not_woken() -> None:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -40,11 +40,15 @@ def physical_footprint(pid: int) -> int | None:
     return _resident(pid)
 
 
-def memory_size() -> int:
-    """Bytes of memory that all processes here share: the machine's, or what a container may use of it."""
+def memory_size(container_limits: Sequence[Path] = _CONTAINER_LIMITS) -> int:
+    """Bytes of memory that all processes here share: the machine's, or what a container may use of it.
+
+    `container_limits` are the files of Linux's control groups, of which a machine outside of any has none.
+    """
     if sys.platform == "darwin":
         return int(subprocess.run(["/usr/sbin/sysctl", "-n", "hw.memsize"], capture_output=True, check=True).stdout)
-    return min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_container_limits())
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *_limits(container_limits)])
 
 
 def memory_pressure() -> int | None:
@@ -73,8 +77,8 @@ def seconds_asleep() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
-def _container_limits() -> Iterator[int]:
-    for path in _CONTAINER_LIMITS:
+def _limits(files: Sequence[Path]) -> Iterator[int]:
+    for path in files:
         with suppress(OSError, ValueError):  # no such control group, or one without a limit, which says "max"
             yield int(path.read_text())
 
