@@ -18,7 +18,7 @@ from llguidance import LLMatcher
 from llm_server.conversation import GenerationRequest, Tool
 from llm_server.errors import BadRequest
 from llm_server.harmony.faults import TOO_COMPLEX, KnownFaults, reason
-from llm_server.harmony.schemas import json_rule, telling_keywords, weakened
+from llm_server.harmony.schemas import closed, json_rule, telling_keywords, weakened
 
 HEADERS: Final = 14
 """Tokens of what stands around analysis and answer, and a few words of the answer. With less, there is no analysis."""
@@ -41,9 +41,6 @@ _SLASHES: Final = re.compile(r"\\.|/", re.DOTALL)
 _TEXT: Final = "TEXT"
 _ANY_OBJECT: Final = json_rule({"type": "object"}, strict=False)
 _NO_INPUT: Final = {"type": "object", "additionalProperties": False}
-_SILENT: Final = frozenset({"$schema", "title", "description", "type", "properties", "required"})
-"""Keywords that bring no property along."""
-
 _KNOWN: Final = KnownFaults(256)
 _NO_FAULTS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -203,14 +200,8 @@ def _rules_of(tool: Tool) -> list[str]:
 
 
 def _input_schema(parameters: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """A tool that lists its properties and has none takes none, although JSON Schema would let it take any."""
-    if not parameters or (parameters.get("properties") == {} and _says_no_more(parameters)):
-        return _NO_INPUT
-    return parameters
-
-
-def _says_no_more(parameters: Mapping[str, Any]) -> bool:
-    return parameters.keys() <= _SILENT and not parameters.get("required")
+    """What a tool takes is what it lists, which is all that the model is told of."""
+    return closed(parameters) if parameters else _NO_INPUT
 
 
 def _schema_rules(schema: Mapping[str, Any], strict: bool) -> list[str]:

@@ -41,6 +41,19 @@ _HARD: Final = (
 )
 """Keywords that restrict nothing but a string's or a number's value, or a free key, and may be hard to follow."""
 
+_COMPOSING: Final = frozenset({
+    "allOf", "not", "if", "then", "else", "dependentSchemas", "unevaluatedProperties", "$dynamicRef",
+})  # fmt: skip
+"""Keywords with which several schemas may describe one object."""
+
+_CHOOSING: Final = frozenset({"anyOf", "oneOf", "$ref"})
+"""Keywords that stand for another schema, and describe one object with it only beside what follows."""
+
+_MORE: Final = frozenset({"additionalProperties", "patternProperties", "propertyNames"})
+"""Keywords that say something of properties that are not listed."""
+
+_OF_OBJECTS: Final = frozenset({"properties", "patternProperties", "additionalProperties", "required"})
+
 _TELLING: Final = (
     *_HARD[:3],
     "$ref",
@@ -74,6 +87,19 @@ def weakened(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return weak
 
 
+def closed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema, whose objects have no properties but those that they list, where it says nothing of others.
+
+    JSON Schema would allow any. Where several schemas may describe one object, everything stays as it is: what one of
+    them does not list another one may.
+
+    Raises:
+        BadRequest: the schema is too deep.
+    """
+    narrow: Mapping[str, Any] = _mapped(schema, _without_others, MAX_SCHEMA_DEPTH)
+    return schema if any(_composes(part) for part in _schemas(schema)) else narrow
+
+
 def telling_keywords(schema: Mapping[str, Any]) -> list[str]:
     """The keywords in use of which schemas are likely to become too complex, the likeliest first."""
     used = set(_keywords(schema))
@@ -85,6 +111,20 @@ def _finite(schema: dict[str, Any]) -> dict[str, Any]:
     if schema.get("type") != "integer" or given:
         return schema
     return {**schema, "minimum": -_LARGEST_INTEGER, "maximum": _LARGEST_INTEGER}
+
+
+def _composes(schema: Mapping[str, Any]) -> bool:
+    return bool(_COMPOSING & schema.keys() or (_CHOOSING & schema.keys() and _OF_OBJECTS & schema.keys()))
+
+
+def _without_others(schema: dict[str, Any]) -> dict[str, Any]:
+    if _MORE & schema.keys() or not isinstance(listed := schema.get("properties"), dict):
+        return schema
+    required = schema.get("required", [])
+    if not isinstance(required, list) or not all(isinstance(name, str) and name in listed for name in required):
+        return schema
+    # The library counts, for `minProperties`, only those that are not listed: it would ask for one of these.
+    return {key: value for key, value in schema.items() if key != "minProperties"} | {"additionalProperties": False}
 
 
 def _without_hard(schema: dict[str, Any]) -> dict[str, Any]:
@@ -122,14 +162,20 @@ def _finite_data(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _keywords(schema: Any) -> Iterator[str]:
+    for part in _schemas(schema):
+        yield from part
+
+
+def _schemas(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """The schema and all schemas in it."""
     match schema:
         case dict():
+            yield schema
             for keyword, value in schema.items():
-                yield keyword
                 if keyword not in _DATA:
                     parts = value.values() if keyword in _BY_NAME and isinstance(value, dict) else [value]
                     for part in parts:
-                        yield from _keywords(part)
+                        yield from _schemas(part)
         case list():
             for part in schema:
-                yield from _keywords(part)
+                yield from _schemas(part)

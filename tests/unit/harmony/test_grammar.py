@@ -135,6 +135,46 @@ def test_what_is_not_legal_can_not_be_finished(asked: GenerationRequest, tokens:
     assert accepted(asked, tokens) < len(tokens)
 
 
+LISTED = {"type": "object", "properties": {"a": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "arguments"),
+    [
+        (LISTED, '{"a": 1, "b": 2}'),
+        (LISTED, '{"b": 2}'),
+        ({"properties": {"part": LISTED}}, '{"part": {"b": 2}}'),
+        ({"properties": {"parts": {"type": "array", "items": LISTED}}}, '{"parts": [{"b": 2}]}'),
+        ({"properties": {"part": {"anyOf": [LISTED, {"type": "null"}]}}}, '{"part": {"b": 2}}'),
+        ({"properties": {"part": {"$ref": "#/$defs/Part"}}, "$defs": {"Part": LISTED}}, '{"part": {"b": 2}}'),
+        ({"properties": {"allOf": LISTED}}, '{"allOf": {"b": 2}}'),
+        ({**LISTED, "minProperties": 1}, '{"b": 2}'),
+    ],
+)
+def test_a_tool_is_called_with_nothing_that_it_does_not_list(parameters: dict[str, Any], arguments: str) -> None:
+    tokens = call("note", arguments)
+    assert accepted(request(Tool("note", parameters=parameters)), tokens) < len(tokens)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "arguments"),
+    [
+        (LISTED, '{"a": 1}'),
+        ({**LISTED, "additionalProperties": True}, '{"a": 1, "b": 2}'),
+        ({**LISTED, "patternProperties": {"^b$": {"type": "integer"}}}, '{"a": 1, "b": 2}'),
+        ({**LISTED, "minProperties": 1}, '{"a": 1}'),
+        ({**LISTED, "required": ["a", "b"]}, '{"a": 1, "b": 2}'),
+        ({"allOf": [LISTED, {"properties": {"b": {"type": "integer"}}, "required": ["b"]}]}, '{"a": 1, "b": 2}'),
+        ({**LISTED, "anyOf": [{"required": ["b"], "properties": {"b": {"type": "integer"}}}]}, '{"a": 1, "b": 2}'),
+        ({"properties": {"data": {"type": "object"}}}, '{"data": {"b": 2}}'),
+        ({"properties": {"data": {"default": LISTED}}}, '{"data": {"b": 2}}'),
+    ],
+)
+def test_a_tool_that_may_take_more_than_it_lists_is_given_it(parameters: dict[str, Any], arguments: str) -> None:
+    tokens = call("note", arguments)
+    assert accepted(request(Tool("note", parameters=parameters)), tokens) == len(tokens)
+
+
 @pytest.mark.parametrize(
     ("changes", "budget"),
     [({"max_tokens": 100}, 75), ({"max_tokens": 20}, 6), ({"reasoning_budget": 5}, 5)],
