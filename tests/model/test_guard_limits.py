@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any, TypeAlias, cast
 
 import mlx.core as mx
@@ -14,6 +16,8 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 from llm_server.engine.guard import Grammars, Guard
 from llm_server.engine.masks import Masks
+from llm_server.harmony.faults import TOO_COMPLEX
+from llm_server.harmony.schemas import json_rule
 from llm_server.harmony.trial_process import fault
 from llm_server.harmony.trials import Trials
 
@@ -105,6 +109,15 @@ def test_a_mask_forbids_what_its_bits_do_not_allow(masks: list[Any], apply: Appl
     assert (np.array(found.astype(mx.float32)) == expected).all()
 
 
+@pytest.mark.parametrize("apply", [Masks.struck, Masks.selected])
+def test_masks_that_were_kept_and_those_that_were_given_up_are_right(apply: Apply) -> None:
+    masks = Masks(VOCABULARY)
+    logits = mx.zeros((1, VOCABULARY))
+    for allowed in [*range(VOCABULARY), *range(VOCABULARY), 7, 7]:
+        bits = np.packbits(np.arange(320) == allowed, bitorder="little").view(np.uint32)
+        assert mx.argmax(apply(masks, logits, [bits])).item() == allowed
+
+
 async def test_a_rule_that_takes_too_long_costs_its_process_and_nothing_else() -> None:
     hours, quick = '%json {"type": "integer", "multipleOf": 99999989}', '%json {"type": "integer"}'
     trials = Trials(seconds=0.5)
@@ -112,6 +125,20 @@ async def test_a_rule_that_takes_too_long_costs_its_process_and_nothing_else() -
     again = await trials.faults([quick, hours])
     trials.close()
     assert faults == again == {hours: "it takes longer than 0.5 s to compile", quick: ""}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to a limit of memory")
+async def test_a_rule_that_takes_too_much_memory_costs_its_process_and_nothing_else() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(8):
+        properties = {name: schema if name == "a" else {} for name in "abcdefgh"}
+        any_of = [{"required": [one, other]} for one, other in combinations(properties, 2)]
+        schema = {"type": "object", "properties": properties, "anyOf": any_of}
+    huge, quick = json_rule(schema, strict=False), '%json {"type": "integer"}'
+    trials = Trials(seconds=120.0)
+    faults = await trials.faults([huge, quick])
+    trials.close()
+    assert faults == {huge: TOO_COMPLEX, quick: ""}
 
 
 def test_long_strings_are_tried_though_they_may_be_short() -> None:

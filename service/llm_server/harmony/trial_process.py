@@ -36,7 +36,12 @@ CPU_SECONDS: Final = 30
 """What one rule may use, if nobody is left who would kill this process."""
 
 
+MEMORY_BYTES: Final = 2**29
+"""Address space that compiling may take. Large schemas that can be followed need a tenth of it."""
+
+
 def main() -> None:
+    _limit_memory()
     connection = Connection(int(sys.argv[1]))
     while True:
         try:
@@ -92,6 +97,12 @@ class _Bytes:
 @cache
 def _bytes() -> LLTokenizer:
     return LLTokenizer(TokenizerWrapper(_Bytes()))
+
+
+def _limit_memory() -> None:
+    """Some schemas need gigabytes within seconds. The library then aborts this process, which is an answer, too."""
+    if sys.platform == "linux":  # macOS does not keep to such a limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def _limit_computing() -> None:

@@ -18,7 +18,7 @@ from functools import cache
 from multiprocessing.connection import Connection
 from typing import Final
 
-from llm_server.harmony.faults import KnownFaults
+from llm_server.harmony.faults import TOO_COMPLEX, KnownFaults
 
 SECONDS: Final = 5.0
 PROCESSES: Final = 4
@@ -56,12 +56,16 @@ class Trials:
 
     def _try(self, rule: str) -> str:
         process = self._idle_process() or _Process()
-        fault = process.answer(rule, self._seconds)
-        if fault is not None:
-            self._idle.append(process)
-            return fault
-        process.end()
-        return f"it takes longer than {self._seconds:g} s to compile"
+        try:
+            fault = process.answer(rule, self._seconds)
+        except TimeoutError:
+            process.end()
+            return f"it takes longer than {self._seconds:g} s to compile"
+        except (EOFError, OSError):
+            process.end()
+            return TOO_COMPLEX
+        self._idle.append(process)
+        return fault
 
     def _idle_process(self) -> _Process | None:
         """Another thread may take the last one at the same time."""
@@ -85,14 +89,16 @@ class _Process:
         self._connection = Connection(ours.detach())
         self._waits = _START_SECONDS
 
-    def answer(self, rule: str, seconds: float) -> str | None:
-        """Why the rule is refused, or None if there is no answer in time."""
-        try:
-            self._wake()
-            self._connection.send_bytes(rule.encode())
-            return self._connection.recv_bytes().decode() if self._connection.poll(seconds) else None
-        except (EOFError, OSError):
-            return None
+    def answer(self, rule: str, seconds: float) -> str:
+        """Why the rule is refused, or "".
+
+        Raises:
+            TimeoutError: there is no answer in time.
+            EOFError, OSError: the process has come to its end.
+        """
+        self._wake()
+        self._connection.send_bytes(rule.encode())
+        return self._received(seconds)
 
     def end(self) -> None:
         self._connection.close()
@@ -103,10 +109,13 @@ class _Process:
         """An answer to a rule that takes no time shows that the process has started."""
         if self._waits:
             self._connection.send_bytes(b'"a"')
-            if not self._connection.poll(self._waits):
-                raise EOFError
-            self._connection.recv_bytes()
+            self._received(self._waits)
             self._waits = 0.0
+
+    def _received(self, seconds: float) -> str:
+        if not self._connection.poll(seconds):
+            raise TimeoutError
+        return self._connection.recv_bytes().decode()
 
 
 @cache
