@@ -41,6 +41,17 @@ class ContextTooLong(BadRequest):
         super().__init__(f"prompt is too long: {prompt} tokens > {limit} maximum", param="messages")
 
 
+class ToolRefused(BadRequest):
+    """A tool whose input can not be enforced; `why` completes "The input of the tool '…' can not be enforced: "."""
+
+    code = "invalid_function_parameters"
+
+    def __init__(self, tool: str, why: str) -> None:
+        self.tool = tool
+        self.why = why
+        super().__init__(f"The input of the tool '{tool}' can not be enforced: {why}.", param="tools")
+
+
 class Unauthorized(ServerError):
     status = 401
     code = "invalid_api_key"

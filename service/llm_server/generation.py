@@ -19,7 +19,14 @@ from llm_server.client_markers import without_markers
 from llm_server.conversation import Conversation, GenerationRequest
 from llm_server.engine.client import Engine, TokenStream
 from llm_server.engine.types import Finished, Logprobs, Started, Submit, Tokens
-from llm_server.errors import BadRequest, ContextTooLong, EngineUnavailable, GenerationFailed, RequestTimeout
+from llm_server.errors import (
+    BadRequest,
+    ContextTooLong,
+    EngineUnavailable,
+    GenerationFailed,
+    RequestTimeout,
+    ToolRefused,
+)
 from llm_server.events import (
     Alternative,
     BlockDelta,
@@ -105,7 +112,10 @@ class Generator:
         request, identifiers = identified(replace(request, conversation=self._unmarked(request.conversation)))
         prompt = await self._prompt(request)
         watch.rendered(len(prompt.tokens))
-        grammar = await self._grammar(request)
+        try:
+            grammar = await self._grammar(request)
+        except ToolRefused as refused:
+            raise ToolRefused(identifiers.name(refused.tool), refused.why) from None
         watch.guarded()
         submission = self._submission(request, prompt, grammar)
         try:

@@ -52,6 +52,15 @@ async def test_what_can_not_be_enforced_is_refused_with_a_reason(app: FastAPI, n
     assert re.search(word, said(strict)), said(strict)
 
 
+async def test_a_tool_is_refused_under_the_name_that_its_sender_gave_it(app: FastAPI) -> None:
+    schema, _ = next(iter(REFUSED.values()))
+    function = {"name": "mcp__fs__read-text.file", "parameters": schema, "strict": True}
+    answer = await post(app, "/v1/chat/completions", tools=[{"type": "function", "function": function}])
+    error = answer.json()["error"]
+    assert "'mcp__fs__read-text.file'" in error["message"]
+    assert (error["param"], error["code"]) == ("tools", "invalid_function_parameters")
+
+
 @pytest.mark.parametrize("name", HARMLESS)
 async def test_what_only_looks_bad_is_enforced(app: FastAPI, name: str) -> None:
     schema = HARMLESS[name]

@@ -16,7 +16,7 @@ from typing import Any, Final
 from llguidance import LLMatcher
 
 from llm_server.conversation import GenerationRequest, Tool
-from llm_server.errors import BadRequest
+from llm_server.errors import BadRequest, ToolRefused
 from llm_server.harmony.faults import TOO_COMPLEX, KnownFaults, reason
 from llm_server.harmony.schemas import closed, json_rule, telling_keywords, weakened
 
@@ -65,7 +65,8 @@ def turn_grammar(request: GenerationRequest, faults: Mapping[str, str] = _NO_FAU
     can not be enforced.
 
     Raises:
-        BadRequest: a schema is too large, too deep, or uses a keyword that can not be enforced.
+        ToolRefused: a tool's schema uses a keyword that can not be enforced.
+        BadRequest: that of the answer does, or a schema is too large or too deep.
     """
     grammar = "\n".join(_rules(request, faults))
     if fault := _fault(grammar):
@@ -134,7 +135,9 @@ def _answer(request: GenerationRequest, faults: Mapping[str, str]) -> str:
     if request.answer_schema is None:
         return _TEXT
     rules = _schema_rules(request.answer_schema, request.strict_answer)
-    return _first_enforceable(rules, faults, "The schema of the answer", request.answer_schema)
+    if rule := _first_enforceable(rules, faults):
+        return rule
+    raise BadRequest(f"The schema of the answer can not be enforced: {_why(faults[rules[-1]], request.answer_schema)}.")
 
 
 def _calls(tools: Sequence[Tool], faults: Mapping[str, str], most: int | None) -> Iterator[str]:
@@ -175,17 +178,18 @@ def _told_apart(tools: Sequence[Tool], rules: Sequence[str]) -> list[str]:
 
 
 def _rule_of(tool: Tool, faults: Mapping[str, str]) -> str:
-    return _first_enforceable(_rules_of(tool), faults, f"The input of the tool '{tool.name}'", tool.parameters or {})
-
-
-def _first_enforceable(rules: Sequence[str], faults: Mapping[str, str], what: str, schema: Mapping[str, Any]) -> str:
     """
     Raises:
-        BadRequest: none of the rules can be enforced. It says so of `what`, whose schema they were made of.
+        ToolRefused: none of its rules can be enforced.
     """
-    if rule := next((rule for rule in rules if not faults.get(rule)), None):
+    rules = _rules_of(tool)
+    if rule := _first_enforceable(rules, faults):
         return rule
-    raise _refusal(what, faults[rules[-1]], schema)
+    raise ToolRefused(tool.name, _why(faults[rules[-1]], tool.parameters or {}))
+
+
+def _first_enforceable(rules: Sequence[str], faults: Mapping[str, str]) -> str | None:
+    return next((rule for rule in rules if not faults.get(rule)), None)
 
 
 def _rules_of(tool: Tool) -> list[str]:
@@ -210,10 +214,10 @@ def _schema_rules(schema: Mapping[str, Any], strict: bool) -> list[str]:
     return rules if strict else list(dict.fromkeys([*rules, json_rule(weakened(schema), strict=False)]))
 
 
-def _refusal(what: str, fault: str, schema: Mapping[str, Any]) -> BadRequest:
+def _why(fault: str, schema: Mapping[str, Any]) -> str:
+    """The fault, with the keywords that it is likely to be about, unless it names one."""
     named = telling_keywords(schema) if fault.startswith("it ") else []
-    uses = f" (it uses {', '.join(map(repr, named))})" if named else ""
-    return BadRequest(f"{what} can not be enforced: {fault}{uses}.")
+    return f"{fault} (it uses {', '.join(map(repr, named))})" if named else fault
 
 
 def _escaped(match: re.Match[str]) -> str:
