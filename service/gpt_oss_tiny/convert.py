@@ -47,14 +47,19 @@ def convert(checkpoint: Path, folder: Path) -> int:
 
 
 def unpack(folder: Path, checkpoint: Path) -> None:
-    """Write a float32 checkpoint that `gpt_oss_tiny.train --resume-from` reads, from a model folder."""
+    """Write a float32 checkpoint that `gpt_oss_tiny.train --resume-from` reads, from a model folder.
+
+    Its `ids.txt` is for `--vocabulary`: that of the corpus as it is now may leave out what the model knows.
+    """
     model, config = load_model(folder, get_model_classes=model_classes)
     model = dequantize_model(model)
     model.set_dtype(mx.float32)
     checkpoint.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in config.items() if not name.startswith("quantization")}
     (checkpoint / "config.json").write_text(json.dumps(kept, indent=2) + "\n")
-    mx.save_safetensors(str(checkpoint / "model-0.safetensors"), dict(tree_flatten(model.parameters())))
+    weights = dict(tree_flatten(model.parameters()))
+    (checkpoint / "ids.txt").write_text(" ".join(map(str, weights["token_ids"].tolist())) + "\n")
+    mx.save_safetensors(str(checkpoint / "model-0.safetensors"), weights)
 
 
 def _is_quantized(path: str, module: Any) -> bool:

@@ -1,0 +1,42 @@
+"""What ships can be unpacked to be trained on, and becomes a model again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlx.core as mx
+
+from gpt_oss_tiny import MODEL_FOLDER
+from gpt_oss_tiny.convert import convert, unpack
+
+MOST_BYTES = 10_000_000
+
+
+def test_what_ships_can_be_unpacked_and_shipped_again(tmp_path: Path) -> None:
+    checkpoint, again, twice = (tmp_path / name for name in ("checkpoint", "again", "twice"))
+    unpack(MODEL_FOLDER, checkpoint)
+    assert convert(checkpoint, again) < MOST_BYTES
+    unpack(again, twice)
+    ours, theirs = (_weights(folder / "model-0.safetensors") for folder in (checkpoint, twice))
+    assert ours.keys() == theirs.keys()
+    assert all(_distance(ours[name], theirs[name]) < 0.01 for name in ours)
+    assert json.loads((again / "config.json").read_text()) == json.loads((MODEL_FOLDER / "config.json").read_text())
+
+
+def test_a_checkpoint_tells_which_ids_it_knows(tmp_path: Path) -> None:
+    unpack(MODEL_FOLDER, tmp_path)
+    ids = [int(token) for token in (tmp_path / "ids.txt").read_text().split()]
+    assert ids == _weights(MODEL_FOLDER / "model.safetensors")["token_ids"].tolist()
+    assert len(ids) == json.loads((tmp_path / "config.json").read_text())["reduced_vocabulary"]
+
+
+def _weights(file: Path) -> dict[str, mx.array]:
+    weights = mx.load(str(file))
+    assert isinstance(weights, dict)
+    return weights
+
+
+def _distance(ours: mx.array, theirs: mx.array) -> float:
+    ours, theirs = ours.astype(mx.float32), theirs.astype(mx.float32)
+    return float(abs((mx.linalg.norm(ours - theirs) / mx.linalg.norm(ours)).item()))
