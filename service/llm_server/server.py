@@ -34,6 +34,7 @@ from llm_server.observability.metrics import Metrics
 from llm_server.observability.middleware import Observed
 from llm_server.observability.routes import Routes
 from llm_server.observability.telemetry import Telemetry, own_telemetry, worker_telemetry
+from llm_server.open_files import allow_connections
 from llm_server.running_engine import running_engine
 from llm_server.seal_key import read_seal_key
 from llm_server.settings import Settings, SettingsError, adopt_tracing, exit_on_error, load_settings
@@ -178,6 +179,7 @@ def __getattr__(name: str) -> Any:
         adopt_tracing()
         settings = load_settings()
         configure_logging(settings.log_level, "api", settings.log_format)
+        allow_connections(settings.max_concurrency + settings.max_queue)
         application = create_app(settings)
     except SettingsError as error:
         exit_on_error(error)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from processes import is_running, wait_until
 from running_server import RunningServer, StartServer, launched
 
 UVICORN = ("-m", "uvicorn", "llm_server.server:app", "--port", "{port}")
+
+A_SHELLS_FILES = 256
+"""What a shell on macOS lets the programs that it starts have open."""
 
 DIGIT_ONE = 16
 """A model that prefers this token to all others never ends its turn: it generates until it is at its limit."""
@@ -62,6 +67,21 @@ def test_it_answers_before_the_model_is_loaded(start_server: StartServer) -> Non
     server.wait_until_ready()
     assert httpx2.get(server.base_url + "/livez").json() == {"status": "ok"}
     assert len(server.worker_pids()) == 2
+
+
+def test_more_connections_are_answered_than_a_shell_lets_it_have_files(start_server: StartServer) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (A_SHELLS_FILES, hard))
+    try:
+        server = start_server()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    wait_until(lambda: server.answers("/livez"))
+    with ExitStack() as stack:
+        for _ in range(A_SHELLS_FILES + 40):
+            connection = stack.enter_context(closing(HTTPConnection("127.0.0.1", server.port, timeout=60)))
+            connection.request("GET", "/livez")
+            assert connection.getresponse().read() == b'{"status":"ok"}'
 
 
 @pytest.fixture(scope="module")
