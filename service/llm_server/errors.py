@@ -44,8 +44,6 @@ class ContextTooLong(BadRequest):
 class ToolRefused(BadRequest):
     """A tool whose input can not be enforced; `why` completes "The input of the tool '…' can not be enforced: "."""
 
-    code = "invalid_function_parameters"
-
     def __init__(self, tool: str, why: str) -> None:
         self.tool = tool
         self.why = why
