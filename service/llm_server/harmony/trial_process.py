@@ -35,7 +35,6 @@ _ENDS_STRINGS: Final = frozenset(b'"\\')
 CPU_SECONDS: Final = 30
 """What one rule may use, if nobody is left who would kill this process."""
 
-
 MEMORY_BYTES: Final = 2**29
 """Address space that compiling may take. Large schemas that can be followed need a tenth of it."""
 
@@ -102,7 +101,9 @@ def _bytes() -> LLTokenizer:
 def _limit_memory() -> None:
     """Some schemas need gigabytes within seconds. The library then aborts this process, which is an answer, too."""
     if sys.platform == "linux":  # macOS does not keep to such a limit
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        limit = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_BYTES)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 def _limit_computing() -> None:
