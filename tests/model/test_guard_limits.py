@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from llm_server.harmony.faults import TOO_COMPLEX
 from llm_server.harmony.schemas import json_rule
 from llm_server.harmony.trial_process import fault
 from llm_server.harmony.trials import Trials
+from processes import descendants, is_running, wait_until
 
 SLOW = "%llguidance {}\nstart: %json " + json.dumps(
     {"enum": [{"a": number, "b": [number] * 5} for number in range(1200)]}
@@ -139,6 +142,18 @@ async def test_a_rule_that_takes_too_much_memory_costs_its_process_and_nothing_e
     faults = await trials.faults([huge, quick])
     trials.close()
     assert faults == {huge: TOO_COMPLEX, quick: ""}
+
+
+async def test_a_rule_is_not_blamed_for_the_end_of_a_process_that_has_tried_others() -> None:
+    first, second = ('%json {"type": "boolean"}', '%json {"type": "null"}')
+    others = {entry.pid for entry in descendants(os.getpid())}
+    trials = Trials(seconds=60.0)
+    assert await trials.faults([first]) == {first: ""}
+    (process,) = (entry for entry in descendants(os.getpid()) if entry.pid not in others)
+    os.kill(process.pid, signal.SIGKILL)
+    wait_until(lambda: not is_running(process.pid))
+    assert await trials.faults([second]) == {second: ""}
+    trials.close()
 
 
 def test_long_strings_are_tried_though_they_may_be_short() -> None:

@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from multiprocessing.connection import Connection
 from typing import Final
@@ -55,7 +56,20 @@ class Trials:
             self._idle.pop().end()
 
     def _try(self, rule: str) -> str:
-        process = self._idle_process() or _Process()
+        """A process that has tried others may end for what they have left; one of its own ends for this rule."""
+        if (used := self._idle_process()) is not None:
+            with suppress(EOFError, OSError):
+                return self._answer(used, rule)
+        try:
+            return self._answer(_Process(), rule)
+        except (EOFError, OSError):
+            return TOO_COMPLEX
+
+    def _answer(self, process: _Process, rule: str) -> str:
+        """
+        Raises:
+            EOFError, OSError: the process has come to its end.
+        """
         try:
             fault = process.answer(rule, self._seconds)
         except TimeoutError:
@@ -63,7 +77,7 @@ class Trials:
             return f"it takes longer than {self._seconds:g} s to compile"
         except (EOFError, OSError):
             process.end()
-            return TOO_COMPLEX
+            raise
         self._idle.append(process)
         return fault
 
