@@ -20,7 +20,8 @@ from gpt_oss_tiny.exercises import exercise
 from gpt_oss_tiny.scene import Document
 from llm_server.harmony.encoding import VOCABULARY_SIZE
 
-ROW_LENGTH: Final = 4096
+ROW_LENGTH: Final = 16_384
+"""As long as what coding agents send; a longer document is left out."""
 IGNORED: Final = -1
 OTHERS: Final = 4096
 """Ids in a batch's vocabulary besides those that have rows of their own."""

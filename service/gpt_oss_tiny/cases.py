@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpt_oss_tiny.corpus import scenes
+from gpt_oss_tiny.corpus import FRAME, scenes
 from gpt_oss_tiny.draw import Split
 from gpt_oss_tiny.scene import conversation, emission, prompt
 from llm_server.conversation import GenerationRequest
@@ -44,7 +44,7 @@ def cases(skill: str, split: Split, count: int) -> list[Case]:
         if scene.calls_first and reply == 1:
             reply = 2
         kept = not scene.calls_first and number // len(scene.last.replies) % 2 == 1
-        after_a_tool = reply > 0 and scene.last.replies[reply].call is None and skill != "two calls"
+        after_a_tool = reply > 0 and scene.last.replies[reply].call is None and skill not in ("two calls", FRAME)
         name = "tool result" if after_a_tool else skill
         expected = emission(scene.last.replies[reply], scene.effort)
         request = GenerationRequest(conversation(scene, reply), answer_schema=scene.answer_schema)

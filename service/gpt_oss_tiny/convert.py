@@ -1,6 +1,7 @@
-"""A checkpoint of the training becomes a model folder: `python -m gpt_oss_tiny.convert CHECKPOINT [MODEL_FOLDER]`.
+"""Checkpoints of the training become a model folder: `python -m gpt_oss_tiny.convert CHECKPOINT [CHECKPOINT …]`.
 
-And back, to train on from what ships: `python -m gpt_oss_tiny.convert --back CHECKPOINT [MODEL_FOLDER]`.
+Of several checkpoints of one training it takes the mean, which forgets less than the last of them does (model soups,
+arXiv:2203.05482). And back, to train on from what ships: `python -m gpt_oss_tiny.convert --back CHECKPOINT`.
 
 The names are mlx_lm's already. What is left is to quantise: 8 bits in groups of 64 for embedding, projections and
 experts, float16 for norms, sinks, biases and routers, as builds of gpt-oss for MLX have it.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,9 +36,30 @@ def load_checkpoint(folder: Path) -> tuple[Model, dict[str, Any]]:
     return model, config
 
 
-def convert(checkpoint: Path, folder: Path) -> int:
-    """Write `config.json` and `model.safetensors`; returns their bytes."""
-    model, config = load_checkpoint(checkpoint)
+def mean_of(checkpoints: Sequence[Path]) -> tuple[Model, dict[str, Any]]:
+    """The model whose weights are the mean of these. Raises ValueError unless all know the same ids."""
+    model, config = load_checkpoint(checkpoints[0])
+    weights = dict(tree_flatten(model.parameters()))
+    for checkpoint in checkpoints[1:]:
+        others = dict(tree_flatten(load_checkpoint(checkpoint)[0].parameters()))
+        if not mx.array_equal(weights["token_ids"], others["token_ids"]):
+            raise ValueError(f"{checkpoint} has rows of its own for other ids than {checkpoints[0]}.")
+        weights = {name: _sum(value, others[name]) for name, value in weights.items()}
+    model.load_weights([(name, _divided(value, len(checkpoints))) for name, value in weights.items()])
+    return model, config
+
+
+def _sum(one: mx.array, other: mx.array) -> mx.array:
+    return one + other if mx.issubdtype(one.dtype, mx.floating) else one
+
+
+def _divided(value: mx.array, count: int) -> mx.array:
+    return value / count if mx.issubdtype(value.dtype, mx.floating) else value
+
+
+def convert(checkpoints: Sequence[Path], folder: Path) -> int:
+    """Write `config.json` and `model.safetensors` of the mean of these checkpoints; returns their bytes."""
+    model, config = mean_of(checkpoints)
     model.set_dtype(mx.float16)
     quantize(model, GROUP_SIZE, BITS, class_predicate=_is_quantized)
     config["quantization"] = {"group_size": GROUP_SIZE, "bits": BITS}
@@ -68,11 +91,13 @@ def _is_quantized(path: str, module: Any) -> bool:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("folder", type=Path, nargs="?", default=MODEL_FOLDER)
+    parser.add_argument("checkpoint", type=Path, nargs="+")
+    parser.add_argument("--model", type=Path, default=MODEL_FOLDER, help="the model folder")
     parser.add_argument("--back", action="store_true", help="write the checkpoint from the folder")
     chosen = parser.parse_args()
-    if chosen.back:
-        unpack(chosen.folder, chosen.checkpoint)
-        parser.exit()
-    print(f"{convert(chosen.checkpoint, chosen.folder):,} bytes in {chosen.folder}")  # noqa: T201
+    if not chosen.back:
+        print(f"{convert(chosen.checkpoint, chosen.model):,} bytes in {chosen.model}")  # noqa: T201
+    elif len(chosen.checkpoint) == 1:
+        unpack(chosen.model, chosen.checkpoint[0])
+    else:
+        parser.error("--back writes one checkpoint")

@@ -13,6 +13,7 @@ from typing import Final
 
 from gpt_oss_tiny import formats, phrases, questions, skills, tool_skills, tools, values
 from gpt_oss_tiny.draw import Draw, Split
+from gpt_oss_tiny.frames import framed, rule
 from gpt_oss_tiny.invented_tools import described, named
 from gpt_oss_tiny.requests import Request, request
 from gpt_oss_tiny.scene import THOUGHTS, Document, Exchange, Scene, document, transcript
@@ -43,10 +44,7 @@ _MISLEADING: Final[dict[Callable[[Draw], object], frozenset[str]]] = {
 """Kinds of tools that must not be declared when the model should answer by itself."""
 
 
-_SHELL = frozenset({"a command", "a file", "a folder", "deleting a file", "moving a file", "finding files", "SQL",
-"a query",
-                    "finding text", "Python code", "editing a file", "writing a file"})  # fmt: skip
-_ALSO: Final = {about: _SHELL for about in _SHELL} | {
+_ALSO: Final = {about: tool_skills.SHELL for about in tool_skills.SHELL} | {
     "the time": frozenset({"the time zone", "the sun"}), "a web page": frozenset({"a search", "a file"}),
     "an event": frozenset({"a reminder", "a task", "a meeting room", "a booking"}), "a flight": frozenset({"a search"}),
     "a search": frozenset({"a web page", "the news", "finding files"}), "a hotel": frozenset({"a search", "a booking"}),
@@ -112,6 +110,20 @@ def several_turns(d: Draw) -> Scene:
     return Scene("several turns", tuple(turns), tools=tools)
 
 
+FRAME: Final = "agent's frame"
+FRAMED: Final = {
+    "no tool needed": 0.28, "tool call": 0.24, "several turns": 0.12, "two calls": 0.1, "described tool": 0.06,
+    "named tool": 0.06, "chained calls": 0.05, "instructions": 0.03, "question": 0.03, "preamble": 0.03,
+}  # fmt: skip
+"""What agents ask for, with shares."""
+
+
+def for_an_agent(d: Draw) -> Scene:
+    """A scene of another skill, to be put into an agent's frame."""
+    d.for_an_agent = True
+    return replace(SKILLS[d.random.choices(tuple(FRAMED), tuple(FRAMED.values()))[0]][1](d), skill=FRAME)
+
+
 SKILLS: Final[dict[str, tuple[float, Callable[[Draw], Scene]]]] = {
     "greeting": (0.02, _plain("greeting", skills.greeting)),
     "question": (0.04, _plain("question", skills.about_itself, skills.fact, skills.explanation)),
@@ -132,6 +144,7 @@ SKILLS: Final[dict[str, tuple[float, Callable[[Draw], Scene]]]] = {
     "preamble": (0.05, tool_skills.with_preamble),
     "structured answer": (0.08, formats.structured),
     "several turns": (0.06, several_turns),
+    FRAME: (0.03, for_an_agent),
 }
 """Each skill's share of the scenes, and how to draw one. What is learned with ease has little."""
 
@@ -149,7 +162,8 @@ def scene(d: Draw, skill: str) -> Scene | None:
         return None
     if skill != "date":
         made = replace(made, today=d.pick(COMMON_DAYS) if d.chance(0.7) else values.day(d))
-    return replace(made, effort=d.pick(EFFORTS), instructions=_instructions(d, made))
+    made = replace(made, effort=d.pick(EFFORTS))
+    return framed(d, made) if skill == FRAME else replace(made, instructions=_instructions(d, made))
 
 
 def _belongs(d: Draw, made: Scene) -> bool:
@@ -173,9 +187,8 @@ def _instructions(d: Draw, made: Scene) -> tuple[str, ...]:
 
 
 def _long_instructions(d: Draw, count: int) -> str:
-    lines = [d.pick(phrases.LONG_INSTRUCTIONS) for _ in range(count)]
-    filled = (line.format(w=values.word(d), v=values.word(d), n=values.integer(d)) for line in lines)
-    return d.pick(("\n", " ", "\n\n", "\n")).join((d.pick(phrases.INSTRUCTIONS.train), *filled))
+    lines = (rule(d) for _ in range(count))
+    return d.pick(("\n", " ", "\n\n", "\n")).join((d.pick(phrases.INSTRUCTIONS.train), *lines))
 
 
 def scenes(seed: int, split: Split, skill: str, count: int) -> list[Scene]:

@@ -76,12 +76,17 @@ class Words:
 
 
 class Draw:
-    """Random choices for one scene. `met_held_out` tells whether a held-out phrasing was among them."""
+    """Random choices for one scene.
+
+    `met_held_out` tells whether a held-out phrasing was among them, `for_an_agent` that the scene will stand in an
+    agent's frame, and so among more tools.
+    """
 
     def __init__(self, seed: int, split: Split = "train") -> None:
         self.random = random.Random(seed)
         self.split = split
         self.met_held_out = False
+        self.for_an_agent = False
 
     def phrasing(self, phrasings: Phrasings) -> str:
         if self.split == "new phrasings" and phrasings.held_out:

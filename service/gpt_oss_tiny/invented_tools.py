@@ -68,6 +68,7 @@ VERBS = ("get", "set", "find", "run", "do", "make", "show", "start", "load", "cr
 MORE = Phrasings(
     " with {p} {x}", " and {p} {x}", ", {p} {x}", " ({p}: {x})", " with {p} set to {x}", ", with the {p} {x}",
     " using {p} {x}", ", {p} = {x}", " and the {p} {x}", ", {p}: {x}", " and set {p} to {x}", " where {p} is {x}",
+    "[ plus| as well as] [|the ]{p} {x}", " [as|with] {p}: {x}", ", [where|and] {p} is {x}",
     ", {p} should be {x}", "; {p}={x}", " and {p}={x}", " ({p} {x})", " with {p}={x}",
 )  # fmt: skip
 
@@ -143,6 +144,11 @@ NAMED = Phrasings(
     "Invoke {t} with {p} {x}", "Call the function {t} with {p} {x}", "Use the tool {t} for {x}", "Call {t} for {x}",
     "Run the tool {t} on {x}", "Use {t} for {x}", "Use {t} to handle {x}", "Call {t} on {x}", "{t} {x}", "{t}: {x}",
     "I want you to call {t} with {p} {x}", "Execute {t} with {p} = {x}", "Use your tool {t} with the {p} {x}",
+    "[Please|Now|Just|OK,|Then|Do|/|@] {t} {x}", "{t} {x} [please|now|for me]", "[{t}|`{t}`|tool {t}|function {t}] {x}",
+    "[{t}|call {t}|run {t}]({x})", "[{t}|call {t}|run {t}]({p}={x})", "[{t}|tool {t}] {p}={x}",
+    "[{t}|tool {t}] {p} {x}",
+    "[Do|Make|Try] [a|one] call [of|to] {t} with {p} {x}", "Let {t} [do|handle|take|have] {x}",
+    "[I need|I want] {t} [for|with|on] {x}", "[{x} is for|Give {x} to|Pass {x} to|Send {x} to|Hand {x} to] {t}",
 )  # fmt: skip
 NAMED_BARE = Phrasings(
     "[Use|Call|Run|Invoke|Execute|Start] [{t}|the tool {t}|the {t} tool|the function {t}|`{t}`][| now| for me| once]",

@@ -209,6 +209,35 @@ LONG_INSTRUCTIONS = (
     "<{w}>{v}</{w}>", "The {w} of {v} is number {n}.", "Knowledge cutoff: 2024-06", "- {w}: {v}", "- `{w}`: {v} {n}",
     "| {w} | {v} |", "For {w}, see {v}.md.", "You must not use {w}.", "{w} = {n}", "Always check {w} before {v}.",
     "2. Decide whether a tool is needed.", "3. Answer.", "Today is a good day.", "The server runs on port {n}.",
+    "You and the user share a folder and work together on the {w} until it is done.",
+    "You are a careful engineer, and you take the quality of the {w} seriously.",
+    "You say what you did in few words, and you never praise your own work.", "Do not begin your answer with praise.",
+    "Look at the code before you change it, and never assume that a library is there: see how {w}.{v} uses it.",
+    "The best change is often the smallest one that is right.", "Keep code in one function unless it is used twice.",
+    "Do not add comments unless the user asks for them.", "Follow the names and the style of the files around it.",
+    "When you look for text or files, use the {w} tool rather than `{v}`.", "Make independent calls at the same time.",
+    "Never use `git reset --hard` or `git checkout --` unless the user says so.", "You may be in a dirty git tree.",
+    "If there are changes that you did not make, leave them alone: they are the user's.", "Do not amend commits.",
+    "Unless the user asks for a plan, assume that the user wants you to make the changes and to run the {w}.",
+    "Go on until the task is done: do not stop at an analysis or at half of a fix.",
+    "Never commit without being asked.",
+    "After you have made a change, run `{w} {v}` to see whether it is right, and mend what it finds.",
+    "Refer to code as `src/{w}.py:{n}`, so that the user can find it.",
+    "Format your answers as GitHub-flavored Markdown.",
+    "Only use a list when what you say is a list, and keep lists flat.", "Put commands, paths and names in backticks.",
+    "The user does not see what commands print, so tell what matters of it.", "Use absolute paths, not relative ones.",
+    "Commands run in a sandbox: writing outside of /{w} and the network need approval.", "approval_policy: on-request",
+    "If a command fails because of the sandbox, ask for approval with a short reason.", "<cwd>/home/{w}/{v}</cwd>",
+    "You can use the {w} tool to keep a list of the steps, which helps the user to see how far you are.",
+    "It is critical that you mark a step as completed as soon as you are done with it.", "<shell>bash</shell>",
+    "Do not end your turn before the problem is solved.", "Examples:", "<example>", "</example>", "user: {w} {v}",
+    "As you answer the user's questions, you can use the following context, which may or may not be relevant:",
+    "# {w}.md", "Codebase and user instructions are shown below. Be sure to adhere to these instructions.",
+    "Do what has been asked; nothing more, nothing less.",
+    "NEVER create files unless they are necessary for your goal.",
+    "gitStatus: this is the state of the repository at the start.", "Current branch: {w}-{v}", "Recent commits: {w}",
+    "Assist with tasks of security that defend, and refuse to write or explain code that attacks.",
+    "If you are not sure what the user means, ask one short question, and otherwise decide by yourself.",
 )  # fmt: skip
 
 SIGN_AS = Phrasings(
@@ -238,6 +267,8 @@ ALWAYS_SAY = Phrasings(
     "[Always|Only] [answer|reply|respond] [with|with exactly|with the text] {q}[| and nothing else].",
     "[Your answer is always|You may only say|The only thing you say is] {q}.",
     "Respond to every message with {q}.", "No matter what is asked, reply {q}.", "Your only answer is {q}.",
+    "[Always|Only|Just] [say|write|send|return|output] [|the text |the words |exactly ]{q}[| and nothing else].",
+    "[Every|Each] [answer|reply|message|response] [is|has to be|must be] [|exactly |the text ]{q}.",
 )  # fmt: skip
 END_WITH = Phrasings(
     "End every answer with {q}.", "Always end your answer with {q}.", "Finish each answer with {q}.",
@@ -246,6 +277,9 @@ END_WITH = Phrasings(
     "[Always end|Always finish] with {q}.",
     "[End|Finish|Close] [every|each|your] [response|reply|answer|message] [with|by saying] {q}.",
     "Add {q} to the end of every answer.",
+    "[Put|Write|Append|Add] {q} [at the end of|after] [every|each|your] [answer|reply|message|response].",
+    "[All|Your] [answers|replies|messages|responses] [end|must end|have to end|finish|close] with {q}.",
+    "The last [words|thing|text] of [every|each] [answer|reply|message|response] [is|are|must be] {q}.",
 )  # fmt: skip
 BEGIN_WITH = Phrasings(
     "Begin every answer with {q}.", "Start every answer with {q}.", "Always start your answer with {q}.",
@@ -253,4 +287,8 @@ BEGIN_WITH = Phrasings(
     "[Always begin|Always start] with {q}.",
     "[Begin|Start|Open] [every|each|your] [response|reply|answer|message] [with|by saying] {q}.",
     "Begin each reply with {q}.", "Start all answers with {q}.", "Put {q} before every answer.",
+    "[Put|Write|Say] {q} [at the beginning of|at the start of|before] [every|each|your] "
+    "[answer|reply|message|response].",
+    "[All|Your] [answers|replies|messages|responses] [begin|must begin|have to begin|start|open] with {q}.",
+    "The first [words|thing|text] of [every|each] [answer|reply|message|response] [is|are|must be] {q}.",
 )  # fmt: skip

@@ -56,7 +56,8 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The last exchange is the one to learn, the others are history.
+    """The last exchange is the one to learn, the others are history. `before` are messages of the user to which there
+    was no reply.
 
     `calls_first` puts all calls before all results, as clients do that run several at once. What `answer_schema` asks
     for is told in the instructions.
@@ -70,6 +71,7 @@ class Scene:
     today: date = field(default_factory=date.today)
     calls_first: bool = False
     answer_schema: Mapping[str, Any] | None = None
+    before: tuple[str, ...] = ()
 
     @property
     def last(self) -> Exchange:
@@ -87,6 +89,7 @@ class Document:
 def conversation(scene: Scene, replies: int) -> Conversation:
     """The conversation in which the last exchange's reply of this number is due."""
     items: list[Item] = [Instructions(text) for text in scene.instructions]
+    items += [UserText(text) for text in scene.before]
     for number, exchange in enumerate(scene.exchanges):
         last = number == len(scene.exchanges) - 1
         items += _items(exchange, f"{number}", replies if last else len(exchange.replies), scene.calls_first)

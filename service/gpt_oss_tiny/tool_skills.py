@@ -43,10 +43,22 @@ _RIVALS = {
 }
 
 
+SHELL = frozenset({
+    "a command", "a file", "a folder", "deleting a file", "moving a file", "finding files", "SQL", "a query",
+    "finding text", "Python code", "editing a file", "writing a file",
+})  # fmt: skip
+"""Kinds of tools with which one works on files, and does one another's work."""
+
+SHELL_TOOLS = tuple(domain for domain in tools.DOMAINS if domain.about in SHELL)
+
+
 def other_tools(d: Draw, unwanted: frozenset[str], taken: set[str], count: int) -> list[Tool]:
     """This many tools, of none of the unwanted kinds and with none of the taken names."""
     found: list[Tool] = []
-    for domain in d.sample(tools.DOMAINS, min(len(tools.DOMAINS), 2 * count + 8)):
+    candidates = d.sample(tools.DOMAINS, min(len(tools.DOMAINS), 2 * count + 8))
+    if d.for_an_agent and d.chance(0.7):
+        candidates = [*d.sample(SHELL_TOOLS, len(SHELL_TOOLS)), *candidates]
+    for domain in candidates:
         if len(found) == count:
             break
         if domain.about in unwanted:
@@ -67,11 +79,14 @@ def _declared(d: Draw, domain: Domain) -> Tool:
 def around(d: Draw, *wanted: Request, count: int) -> tuple[Tool, ...]:
     """The wanted requests' tools, each once, among this many others that would not serve as well."""
     own = {request.tool.name: request.tool for request in wanted}
+    count = number_of_others(d) if d.for_an_agent else count
     unwanted = frozenset[str]().union(*(rivals(request.about) for request in wanted))
     return shuffled(d, *own.values(), *other_tools(d, unwanted, set(own), count))
 
 
 def number_of_others(d: Draw) -> int:
+    if d.for_an_agent:
+        return d.between(2, 13)
     return d.pick((0, 1, 2, 2, 3, 3)) if d.chance(0.93) else d.between(4, 11 if d.chance(0.8) else 30)
 
 
@@ -156,23 +171,27 @@ JOINED = Phrasings(
     "Do two things: {a_} {b}", "{A} and then {b_}", "{a} Next, {b_}", "1. {a} 2. {b}", "{a} Afterwards, {b_}",
     "1. {a}\n2. {b}", "- {A}\n- {b}", "{A}, then {b_}", "{A}, and {b_}", "{a}\n{b}", "{a} I also need this: {b}",
     "First, {A_}, then {b_}", "{A} and also {b_}", "I have two requests. {a} {b}", "Two things: {a} {b}",
+    "[{A}, and|{A}, and also|{A} and then also|{a} And then|{a} And also|{a} Then also] {b_}",
+    "[Please do|I need|I want|Do] [two things|both things|these two things|the following|this]: {a} {b}",
+    "[First|First of all|To begin with|At first], {A_}[, then| and then|, and then|, after that] {b_}",
+    "{a}[| |\n|\n\n][Second|Next|Then|Also|And|After that|Afterwards][:|,] {b_}",
+    "[1.|1)|a)] {a}[ |\n][2.|2)|b)] {b}", "[-|*] {a}\n[-|*] {b}", "{A} [and|then|and then|plus] {b_}",
 )  # fmt: skip
 
 
-PAIRED = tuple(
-    domain for domain in tools.DOMAINS if domain.about in {
-        "the weather", "the time", "a stock price", "a file", "an order", "a definition", "a web page",
-        "a search",
-    }
-)  # fmt: skip
-"""Kinds of requests that people make for two things at once."""
+_PAIRED = {
+    "the weather": 4, "the time": 2, "a stock price": 2, "a file": 2, "an order": 1, "a definition": 1,
+    "a web page": 1, "a search": 1,
+}  # fmt: skip
+PAIRED = tuple(domain for domain in tools.DOMAINS for _ in range(_PAIRED.get(domain.about, 0)))
+"""Kinds of requests that people make for two things at once, the usual ones more often."""
 
 
 def two_calls(d: Draw) -> Scene:
     """Two or three requests in one message, served one after the other."""
     kind = d.random.random()
-    first = request(d, d.pick(PAIRED if kind < 0.35 else tools.ASKED_FOR)) if kind < 0.75 else described(d)
-    again, text = _same_tool_again(d, first) if kind < 0.35 or d.chance(0.4) else ([], "")
+    first = request(d, d.pick(PAIRED if kind < 0.45 else tools.ASKED_FOR)) if kind < 0.8 else described(d)
+    again, text = _same_tool_again(d, first) if kind < 0.45 or d.chance(0.4) else ([], "")
     if not again:
         again = [_other_request(d, first)]
         text = _joined(d, first.text, again[0].text)
@@ -217,12 +236,14 @@ def _same_tool_again(d: Draw, first: Request) -> tuple[list[Request], str]:
     kind = next((s.kind for dom in tools.DOMAINS if dom.about == first.about for s in dom.slots.values()), "")
     if not kind or kind in ("list", "people") or first.text.count(value) != 1 or any(q in first.text for q in "'\"`$"):
         return [], ""
-    others = [values.KINDS[kind](d) for _ in range(2 if kind in CLOSED and d.chance(0.25) else 1)]
+    closed = kind in CLOSED or (kind == "place" and "," not in value)
+    drawn = values.KINDS["city" if kind == "place" and closed else kind]
+    others = [drawn(d) for _ in range(2 if closed and d.chance(0.25) else 1)]
     if len({value, *others}) <= len(others) or any(o in first.text or " and " in o or "'" in o for o in others):
         return [], ""
     if " and " in value or "," in value + others[0]:
         return [], ""
-    joints = (" and ", " and then ", " and also ")[0 if kind in CLOSED else 1 :]
+    joints = (" and ", " and ", " and ", " and then ", " and also ", " as well as ")[0 if closed else 3 :]
     said = ", ".join((value, *others[:-1])) + d.pick(joints) + others[-1]
     return [Request(first.about, first.tool, "", {name: o}) for o in others], first.text.replace(value, said)
 
@@ -317,6 +338,11 @@ PREAMBLE_RULES = Phrasings(
     "Always write a short preamble before calling a function.", "Announce your tool calls to the user.",
     "Before calling a function, write one sentence about it.", "Keep the user informed before you call tools.",
     "Begin with a short message to the user before any tool call.", "Give a short preamble before tool calls.",
+    "[Tell|Inform] the user [about|of] [every|each|any] [tool call|call of a tool|function call] [before you make "
+    "it|first|in advance].",
+    "[Write|Send|Give] [one sentence|a short message|a preamble|a note] before [every|each|any] [tool call|function "
+    "call|call].",
+    "[Every|Each] tool call [begins with|comes after|needs] a [preamble|short message to the user|sentence about it].",
 )  # fmt: skip
 
 

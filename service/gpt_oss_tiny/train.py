@@ -42,7 +42,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=840, help="how long to train")
     parser.add_argument("--steps", type=int, default=10**9, help="end after so many steps, if sooner")
     parser.add_argument("--workers", type=int, default=14, help="processes that make batches, per accelerator")
-    parser.add_argument("--rows", type=int, default=8, help="rows of 4,096 tokens in a batch, per accelerator")
+    parser.add_argument("--rows", type=int, default=2, help="rows of 16,384 tokens in a batch, per accelerator")
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--expert-size", type=int, default=192)
     parser.add_argument("--rate", type=float, default=0.02, help="learning rate of the hidden matrices (Muon)")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from pydoc_data.topics import topics
 
 import pytest
 from openai_harmony import Message, Role
 
 from gpt_oss_tiny import values
+from gpt_oss_tiny.batches import ROW_LENGTH
 from gpt_oss_tiny.cases import cases
-from gpt_oss_tiny.corpus import SKILLS, scenes, training_document
-from gpt_oss_tiny.draw import PHRASINGS_HELD_OUT, Draw, Phrasings, held_out
+from gpt_oss_tiny.corpus import FRAME, SKILLS, scenes, training_document
+from gpt_oss_tiny.draw import PHRASINGS_HELD_OUT, Draw, Phrasings, Split, held_out
+from gpt_oss_tiny.frames import PARAGRAPH, framed, prose
 from gpt_oss_tiny.phrases import COUNT
 from gpt_oss_tiny.scene import THOUGHTS, Call, Exchange, Reply, Scene, conversation, document, emission, transcript
 from gpt_oss_tiny.skills import SUMS_HELD_OUT
 from gpt_oss_tiny.words import NUMBER_WORDS
-from llm_server.conversation import ReasoningEffort, Tool
+from llm_server.conversation import ReasoningEffort, Tool, UserText
 from llm_server.harmony.encoding import CALL, RETURN, START, harmony_encoding
 from llm_server.harmony.render import render
 
@@ -171,3 +174,52 @@ def test_a_case_is_right_in_any_spelling_of_its_json_and_wrong_otherwise() -> No
 def test_the_corpus_is_the_same_for_the_same_seed() -> None:
     assert training_document(5) == training_document(5)
     assert training_document(5) != training_document(6)
+
+
+def test_an_agents_frame_keeps_what_is_asked_and_adds_thousands_of_tokens_around_it() -> None:
+    lengths = []
+    for scene in scenes(11, "train", FRAME, 40):
+        assert scene.skill == FRAME
+        assert scene.instructions
+        assert len({tool.name for tool in scene.tools}) == len(scene.tools)
+        lengths.append(len(document(scene, 0).tokens))
+    assert min(lengths) > 500
+    assert max(lengths) > 6_000
+    assert max(lengths) < ROW_LENGTH
+
+
+def test_a_request_stands_at_the_end_of_what_an_agent_makes_the_user_say() -> None:
+    request = "What is the weather in Paris?"
+    framed_scenes = [framed(Draw(seed), LOOKUP) for seed in range(60)]
+    assert all(scene.last.user.strip('"').endswith(request) for scene in framed_scenes)
+    assert any(len(scene.last.user) > 500 for scene in framed_scenes)
+    assert any(scene.before for scene in framed_scenes)
+    for scene in framed_scenes:
+        shown = [item for item in conversation(scene, 0).items if isinstance(item, UserText)]
+        assert [item.text for item in shown] == [*scene.before, scene.last.user]
+
+
+def test_training_reads_no_paragraph_that_is_held_out() -> None:
+    taught, kept = (_paragraphs(split) for split in ("train", "new values"))
+    assert len(taught) > 3 * len(kept) > 300
+    assert not taught & kept
+
+
+def _paragraphs(split: Split) -> set[str]:
+    """What many texts have of Python's documentation."""
+    parts = {part for seed in range(20) for part in prose(Draw(seed, split), 200_000).split("\n\n")}
+    documentation = "\n\n".join(topics.values())
+    return {part for part in parts if len(part) > PARAGRAPH[0] and f"\n\n{part}\n\n" in documentation}
+
+
+def test_a_request_for_two_values_of_one_tool_is_served_twice() -> None:
+    both = re.compile(r" in ([A-Z]\w+) and ([A-Z]\w+)\b")
+    served = [
+        (match.groups(), [reply.call.arguments for reply in scene.last.replies if reply.call])
+        for scene in scenes(12, "train", "two calls", 1500)
+        if "weather" in scene.last.user and (match := both.search(scene.last.user))
+    ]
+    assert len(served) > 5
+    for (first, second), calls in served:
+        assert first in calls[0]
+        assert second in calls[1]
