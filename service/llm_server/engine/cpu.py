@@ -1,4 +1,4 @@
-"""A model as a CPU runs it fastest: float32, weights laid out for its matrix products, and experts computed together.
+"""A gpt-oss as a CPU runs it fastest: float32, weights laid out for its matrix products, experts computed together.
 
 MLX's quantised and half-precision products are up to 20 times slower on a CPU, and its product with gathered experts
 reads an expert's weights once for each token. Knows nothing of requests; changes no result but by rounding.
@@ -18,6 +18,8 @@ from mlx.nn.layers.linear import Linear
 from mlx_lm.models.switch_layers import SwitchGLU, SwitchLinear
 from mlx_lm.utils import dequantize_model
 
+from llm_server.engine.cpu_attention import Attention
+
 FEW_EXPERTS: Final = 8
 """Up to so many, computing all of them for every token is faster than gathering those that were chosen."""
 
@@ -28,7 +30,9 @@ def for_cpu(model: Any) -> Any:
     """The same model in float32, changed in place."""
     model = dequantize_model(model)
     model.set_dtype(mx.float32)
-    for layer in model.layers:
+    windows = {"sliding_attention": model.args.sliding_window}
+    for layer, kind in zip(model.layers, model.model.layer_types, strict=True):
+        layer.self_attn = Attention(layer.self_attn, windows.get(kind))
         if isinstance(layer.mlp.experts, SwitchGLU) and layer.mlp.experts.gate_proj.num_experts <= FEW_EXPERTS:
             layer.mlp.experts = Experts(layer.mlp.experts)
     for _, module in model.named_modules():
