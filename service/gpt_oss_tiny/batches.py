@@ -157,9 +157,11 @@ def _others(
     without: npt.NDArray[np.int64],
     chance: np.random.Generator,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The batch's ids that have no row, and random others to fill up."""
+    """The batch's ids that have no row, and random others to fill up. Raises ValueError if they are too many."""
     met = np.unique(tokens)
-    met = met[own[met] < 0][:OTHERS]
+    met = met[own[met] < 0]
+    if met.size > OTHERS:
+        raise ValueError(f"A batch of {met.size} ids without rows, {OTHERS} at most: take fewer rows or exercises.")
     more = chance.choice(without, OTHERS + met.size, replace=False, shuffle=False)
     free = np.setdiff1d(more, met)[: OTHERS - met.size]
     offsets = np.zeros(OTHERS, dtype=np.float32)
