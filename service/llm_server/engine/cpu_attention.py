@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import mlx.core as mx
@@ -57,8 +58,9 @@ class Attention(Module):
         return block.o_proj(seen.swapaxes(1, 2).reshape(*x.shape[:2], -1))  # type: ignore[no-any-return]
 
 
+@cache
 def _streams(heads: int) -> tuple[mx.Stream, ...]:
-    """As many as there are cores, if the heads can be parted so."""
+    """As many as there are cores, if the heads can be parted so. All layers share them, since each has a thread."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = next(count for count in range(min(cores, heads), 0, -1) if heads % count == 0)
     return tuple(mx.new_stream(mx.cpu) for _ in range(count))
