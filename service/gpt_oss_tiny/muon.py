@@ -12,7 +12,10 @@ from torch import Tensor
 
 
 class Muon:
-    """Optimises parameters (rows, columns) or (experts, rows, columns), each matrix by itself."""
+    """Optimises parameters (rows, columns) or (experts, rows, columns), each matrix by itself.
+
+    Rate and momentum are tensors, so that a step can be replayed as a CUDA graph.
+    """
 
     def __init__(self, parameters: list[Tensor]) -> None:
         self.groups: dict[torch.Size, list[Tensor]] = defaultdict(list)
@@ -21,14 +24,14 @@ class Muon:
         self.momenta = {s: torch.zeros(len(g), *s, device=g[0].device) for s, g in self.groups.items()}
 
     @torch.no_grad()
-    def step(self, rate: float, momentum: float) -> None:
+    def step(self, rate: Tensor, momentum: Tensor) -> None:
         for shape, parameters in self.groups.items():
             gradient = torch.stack([p.grad for p in parameters if p.grad is not None])
             buffer = self.momenta[shape]
             buffer.lerp_(gradient, 1 - momentum)
             update = orthogonal(gradient.lerp(buffer, momentum).flatten(0, -3)).view_as(gradient)
             scale = max(1.0, shape[-2] / shape[-1]) ** 0.5
-            torch._foreach_add_(parameters, list(update.unbind()), alpha=-rate * scale)
+            torch._foreach_sub_(parameters, list((update * (rate * scale)).unbind()))
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,10 @@ from llm_server.harmony.encoding import VOCABULARY_SIZE
 
 WARM_UP_STEPS = 200
 IMBALANCE = 0.01
+LAST_RATE = 0.01
+PLAIN_STEPS = 8
+"""Steps before the graphs are recorded: the first ones compile."""
+
 PARTS = 3
 TABLES = ("token_ids", "codes", "spelled", "pieces")
 
@@ -52,13 +58,18 @@ def options() -> argparse.Namespace:
     parser.add_argument("--from-progress", type=float, default=0.0, help="share of the training that is done already")
     parser.add_argument("--exercises", type=float, default=0.15, help="share of copying exercises")
     parser.add_argument("--again", type=float, default=0.5, help="share of scenes that are taken a second time")
+    parser.add_argument("--plain", action="store_true", help="without CUDA graphs: half as fast")
     parser.add_argument("--dense", action="store_true", help="plain attention, for machines without a GPU")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 
 
 class Trainer:
-    """One process of the training. `loss` of a batch is the mean over its learned tokens."""
+    """One process of the training. `loss` of a batch is the mean over its learned tokens.
+
+    A step is some thousand small operations, and to start them takes Python longer than they take an accelerator. So
+    they are recorded once, as two CUDA graphs: forwards and backwards, and the update; between them is the average.
+    """
 
     def __init__(self, settings: argparse.Namespace) -> None:
         self.settings = settings
@@ -69,9 +80,10 @@ class Trainer:
         wanted = Settings(tuple(self.token_ids), settings.rows, settings.exercises, settings.again)
         self.queue = start_workers(wanted, settings.workers, settings.seed * 100 + self.rank)
         self.device = torch.device(f"cuda:{self.rank}" if torch.cuda.is_available() else "cpu")
+        self.graphs = self.device.type == "cuda" and not settings.plain
         if self.count > 1:
             torch.cuda.set_device(self.device)
-            distributed.init_process_group("nccl")
+            distributed.init_process_group("nccl", device_id=self.device)
         torch.manual_seed(settings.seed)
         torch.set_float32_matmul_precision("high")
         sizes = Sizes(
@@ -83,17 +95,22 @@ class Trainer:
         self.model = GptOss(sizes, self.token_ids, forms).to(self.device)
         if settings.resume_from:
             load(self.model, self.token_ids, settings.resume_from)
-        named = list(self.model.named_parameters())
-        matrices = [p for name, p in named if _is_hidden_matrix(name)]
-        rest = [p for name, p in named if not _is_hidden_matrix(name)]
-        self.muon = Muon(matrices)
-        self.adam = torch.optim.AdamW(
-            rest, lr=0.0, betas=(0.9, 0.98), weight_decay=0.0, fused=self.device.type == "cuda"
-        )
+        self.gradient = flat_gradient(list(self.model.parameters()))
+        self.batch: dict[str, Tensor] = {}
         self.angles = self.model.angles(ROW_LENGTH, self.device)
-        self.loss = self._loss if settings.dense else torch.compile(self._loss)
+        self.forward = self._forward if settings.dense else torch.compile(self._forward)
+        self.loss = torch.zeros((), device=self.device)
+        self._prepare_optimisers()
 
-    def _loss(self, batch: dict[str, Tensor], masks: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
+    def _prepare_optimisers(self) -> None:
+        self.rate, self.adam_rate, self.momentum = (torch.zeros((), device=self.device) for _ in range(3))
+        named = list(self.model.named_parameters())
+        self.muon = Muon([p for name, p in named if _is_hidden_matrix(name)])
+        rest = [p for name, p in named if not _is_hidden_matrix(name)]
+        kind = {"fused": True, "capturable": True} if self.graphs else {}
+        self.adam = torch.optim.AdamW(rest, lr=self.adam_rate, betas=(0.9, 0.98), weight_decay=0.0, **kind)
+
+    def _forward(self, batch: dict[str, Tensor], masks: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             embeddings, outputs = self.model.vocabulary(batch["others"])
             hidden, imbalance = self.model(F.embedding(batch["rows"], embeddings), *self.angles, masks)
@@ -108,52 +125,68 @@ class Trainer:
         sliding, full = lowest_places(starts, window)
         return block_mask(sliding), block_mask(full)
 
-    def step(self, batch: Batch, progress: float, number: int) -> Tensor:
-        """One update; `progress` runs from 0 to 1 over the training."""
-        moved = {name: self._moved(part) for name, part in vars(batch).items()}
-        loss, imbalance = self.loss(moved, self.masks(moved.pop("starts")))
+    def learn(self) -> None:
+        """The gradients of `batch`; its loss is added to those since the last report."""
+        self.gradient.zero_()
+        loss, imbalance = self.forward(self.batch, self.masks(self.batch["starts"]))
         (loss + IMBALANCE * imbalance).backward()
-        self._average()
+        self.loss.add_(loss.detach())
+
+    def update(self) -> None:
+        """Change the weights by their gradients."""
         torch.nn.utils.clip_grad_norm_(self.adam.param_groups[0]["params"], 1.0)
-        falling = min(1.0, (1.0 - progress) / (1.0 - self.settings.hold) + 0.01)
-        share = min(1.0, (number + 1) / WARM_UP_STEPS) * falling
-        self.adam.param_groups[0]["lr"] = self.settings.adam_rate * share
         self.adam.step()
-        self.muon.step(self.settings.rate * share, momentum=0.85 + 0.1 * min(1.0, number / 300))
-        self.model.zero_grad(set_to_none=True)
-        return loss.detach()
+        self.muon.step(self.rate, self.momentum)
 
-    def _moved(self, part: Any) -> Tensor:
-        tensor = torch.from_numpy(part)
-        if self.device.type == "cpu":
-            return tensor
-        # From pinned memory the copy does not wait for the steps that are still running.
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+    def step(self, batch: Batch, progress: float, number: int) -> None:
+        """One update; `progress` runs from 0 to 1 over the training."""
+        self._receive(batch)
+        falling = min(1.0, (1.0 - progress) / (1.0 - self.settings.hold) + LAST_RATE)
+        share = min(1.0, (number + 1) / WARM_UP_STEPS) * falling
+        self.rate.fill_(self.settings.rate * share)
+        self.adam_rate.fill_(self.settings.adam_rate * share)
+        self.momentum.fill_(0.85 + 0.1 * min(1.0, number / 300))
+        if self.graphs and number == PLAIN_STEPS:
+            self.learn, self.update = self._recorded(self.learn), self._recorded(self.update)  # type: ignore[method-assign]
+        self.learn()
+        if self.count > 1:
+            distributed.all_reduce(self.gradient, distributed.ReduceOp.AVG)
+        self.update()
 
-    def _average(self) -> None:
-        if self.count == 1:
-            return
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        distributed.all_reduce(flat, distributed.ReduceOp.AVG)
-        parts = flat.split([g.numel() for g in gradients])
-        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+    def _recorded(self, work: Callable[[], None]) -> Callable[[], None]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+            work()
+        return graph.replay
+
+    def _receive(self, batch: Batch) -> None:
+        """Put the batch where the graphs read it. From pinned memory the copy does not wait for the last step."""
+        for name, part in vars(batch).items():
+            tensor = torch.from_numpy(part)
+            if name not in self.batch:
+                self.batch[name] = tensor.to(self.device)
+            self.batch[name].copy_(tensor.pin_memory() if self.graphs else tensor, non_blocking=True)
 
     def train(self) -> None:
+        # Graphs are recorded in a stream of their own, and gradients must be made in the one in which they were first.
+        with torch.cuda.stream(torch.cuda.Stream()) if self.graphs else nullcontext():
+            self._train()
+
+    def _train(self) -> None:
         began = 0.0
         number, progress = 0, self.settings.from_progress
-        self._progress = progress
+        self._progress, self._reported = progress, 0
         while progress < 1.0 and number < self.settings.steps:
-            loss = self.step(self.queue.get(), progress, number)
+            self.step(self.queue.get(), progress, number)
             number += 1
-            if number == 10:
+            if number == PLAIN_STEPS + 2:
                 # Compilation is over: the clock starts here.
                 began = time.monotonic()
-            if number > 10:
+            if began:
                 done = (time.monotonic() - began) / self.settings.seconds
                 progress = self._agreed(done + (1.0 - done) * self.settings.from_progress, number)
             if number % 250 == 0 or number <= 3:
-                self._report(number, loss, progress, began)
+                self._report(number, progress, began)
             if number % 2000 == 0:
                 self.save()
         self.save()
@@ -169,15 +202,18 @@ class Trainer:
         self._progress = float(shared.item())
         return self._progress
 
-    def _report(self, number: int, loss: Tensor, progress: float, began: float) -> None:
+    def _report(self, number: int, progress: float, began: float) -> None:
         if self.rank == 0:
+            loss = self.loss.item() / (number - self._reported)
             seconds = time.monotonic() - began if began else 0.0
-            line = {"step": number, "loss": round(loss.item(), 4), "progress": round(progress, 3)}
-            rate = (number - 10) / seconds if began else 0.0
+            line = {"step": number, "loss": round(loss, 4), "progress": round(progress, 3)}
+            rate = (number - PLAIN_STEPS) / seconds if began else 0.0
             line |= {"steps/s": round(rate, 1), "queue": self.queue.qsize()}
             print(json.dumps(line), flush=True)  # noqa: T201
-            if not math.isfinite(loss.item()):
+            if not math.isfinite(loss):
                 sys.exit("The loss is not finite.")
+        self.loss.zero_()
+        self._reported = number
 
     def save(self) -> None:
         if self.rank == 0:
@@ -186,6 +222,15 @@ class Trainer:
 
 def _is_hidden_matrix(name: str) -> bool:
     return name.endswith("proj.weight")
+
+
+def flat_gradient(parameters: Sequence[Tensor]) -> Tensor:
+    """One tensor of which every parameter's gradient becomes a view, to be averaged and cleared as a whole."""
+    gradient = torch.zeros(sum(p.numel() for p in parameters), device=parameters[0].device)
+    parts = gradient.split([p.numel() for p in parameters])
+    for p, part in zip(parameters, parts, strict=True):
+        p.grad = part.view_as(p)
+    return gradient
 
 
 def load(model: GptOss, token_ids: list[int], folder: Path) -> None:
