@@ -26,6 +26,9 @@ IGNORED: Final = -1
 OTHERS: Final = 4096
 """Ids in a batch's vocabulary besides those that have rows of their own."""
 
+MOST_REFUSED: Final = 5
+"""So many batches in a row can not be too large by chance."""
+
 LEARNED_SHARE: Final = 0.3
 """At most so many of the places are learned."""
 
@@ -117,6 +120,11 @@ def _packed(documents: Iterator[Encoded], count: int) -> Iterator[list[list[Enco
 
 
 def batches(settings: Settings, seed: int) -> Iterator[Batch]:
+    """Endless batches. Raises ValueError if they have more ids without rows than a batch can count.
+
+    One in some ten thousand may, with many exercises; it is left out.
+    """
+    refused = 0
     own = np.full(VOCABULARY_SIZE, -1, dtype=np.int32)
     own[list(settings.token_ids)] = np.arange(len(settings.token_ids))
     without = np.flatnonzero(own < 0)
@@ -125,8 +133,10 @@ def batches(settings: Settings, seed: int) -> Iterator[Batch]:
         tokens, labels, starts = _laid_out(packed, settings)
         met = np.unique(tokens).astype(np.int64)
         met = met[own[met] < 0]
-        if met.size > OTHERS:
-            # It happens once in some ten thousand batches, in which exercises are many and documents short.
+        refused = refused + 1 if met.size > OTHERS else 0
+        if refused == MOST_REFUSED:
+            raise ValueError(f"A batch of {met.size} ids without rows, {OTHERS} at most: take fewer rows or exercises.")
+        if refused:
             continue
         others, offsets = _others(met, without, chance)
         row = own.copy()

@@ -26,6 +26,11 @@ class Case:
     prompt: list[int]
     expected: list[int]
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the reply that is right."""
+        return len(self.expected)
+
     def passed(self, emitted: Sequence[int]) -> bool:
         """Whether all that a client would see is right: texts, the tool's name, its arguments, and the end."""
         said, right = _visible(emitted), _visible(self.expected)

@@ -2,7 +2,7 @@
 
 Every reply is generated greedily, on a CPU, several at a time, by the engine's own batch with the guard, as the server
 does it; or freely, without the guard. It is right or wrong as a whole: the texts, the tool's name, the arguments, the
-end of the turn. What the model thinks is counted in a column of its own.
+end of the turn. What the model thinks is counted in a column of its own. `--everyday` asks what people wrote instead.
 """
 
 # mypy: allow-untyped-calls
@@ -18,7 +18,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from llm_server.engine.blas import use_openblas
 
@@ -32,7 +32,8 @@ from gpt_oss_tiny import MODEL_FOLDER
 from gpt_oss_tiny.cases import Case, cases
 from gpt_oss_tiny.corpus import SKILLS
 from gpt_oss_tiny.draw import Split
-from llm_server.conversation import Sampling
+from gpt_oss_tiny.everyday import Everyday, everyday
+from llm_server.conversation import GenerationRequest, Sampling
 from llm_server.engine.batch import Batch
 from llm_server.engine.cpu import for_cpu
 from llm_server.engine.guard import Grammars
@@ -49,9 +50,24 @@ SPARE_TOKENS: Final = 24
 """How much longer than the right reply a wrong one may grow before it is cut off."""
 
 
+class Asked(Protocol):
+    """What can be evaluated: a request, its prompt, and whether a reply of at most so many tokens is right."""
+
+    @property
+    def request(self) -> GenerationRequest: ...
+    @property
+    def prompt(self) -> list[int]: ...
+    @property
+    def longest(self) -> int: ...
+    def passed(self, emitted: list[int], /) -> bool: ...
+
+
+AnyAsked = TypeVar("AnyAsked", bound=Asked)
+
+
 @dataclass(frozen=True)
-class Outcome:
-    case: Case
+class Outcome(Generic[AnyAsked]):
+    case: AnyAsked
     emitted: list[int]
 
 
@@ -62,12 +78,12 @@ def load(folder: Path = MODEL_FOLDER) -> Any:
     return for_cpu(model)
 
 
-def replies(model: Any, wanted: Iterable[Case], *, guarded: bool = True) -> Iterator[Outcome]:
+def replies(model: Any, wanted: Iterable[AnyAsked], *, guarded: bool = True) -> Iterator[Outcome[AnyAsked]]:
     """The model's own reply to each case, in the order in which they end."""
     grammars = Grammars(guard_tokenizer, VOCABULARY_SIZE) if guarded else None
     batch = Batch(model, max_concurrency=BATCH, prefill_step_size=PREFILL_STEP_SIZE, grammars=grammars)
     waiting = deque(wanted)
-    running: dict[int, Outcome] = {}
+    running: dict[int, Outcome[AnyAsked]] = {}
     while waiting or running:
         while waiting and len(running) < BATCH:
             case = waiting.popleft()
@@ -78,21 +94,27 @@ def replies(model: Any, wanted: Iterable[Case], *, guarded: bool = True) -> Iter
                 yield running.pop(decoded.sequence)
 
 
-def _submission(case: Case) -> Submit:
-    limit = len(case.expected) + SPARE_TOKENS
-    return Submit("", case.prompt, limit, list(STOP_TOKENS), Sampling(temperature=0), turn_grammar(case.request))
+def _submission(case: Asked) -> Submit:
+    return Submit(
+        "",
+        case.prompt,
+        case.longest + SPARE_TOKENS,
+        list(STOP_TOKENS),
+        Sampling(temperature=0),
+        turn_grammar(case.request),
+    )
 
 
-def table(outcomes: Iterable[Outcome]) -> dict[str, dict[str, float]]:
+def table(outcomes: Iterable[Outcome[Case]]) -> dict[str, dict[str, float]]:
     """Per skill: shares of right replies by split, share of right analyses, and how many replies that is."""
-    grouped: dict[str, list[Outcome]] = defaultdict(list)
+    grouped: dict[str, list[Outcome[Case]]] = defaultdict(list)
     for outcome in outcomes:
         grouped[outcome.case.skill].append(outcome)
         grouped["all"].append(outcome)
     return {skill: _row(grouped[skill]) for skill in sorted(grouped, key=lambda name: (name == "all", name))}
 
 
-def _row(outcomes: list[Outcome]) -> dict[str, float]:
+def _row(outcomes: list[Outcome[Case]]) -> dict[str, float]:
     row: dict[str, float] = {
         split: _share([o.case.passed(o.emitted) for o in outcomes if o.case.split == split]) for split in SPLITS
     }
@@ -112,13 +134,26 @@ def _print(rows: dict[str, dict[str, float]]) -> None:
         print(f"| {skill:<18} | {shares} | {row['analysis']:>8.1%} | {row['replies']:>7.0f} |")
 
 
-def _print_wrong(outcomes: Iterable[Outcome]) -> None:
-    decode = harmony_encoding().decode
+def _print_wrong(outcomes: Iterable[Outcome[Case]]) -> None:
     for outcome in outcomes:
         if not outcome.case.passed(outcome.emitted):
-            said, right = decode(outcome.emitted), decode(outcome.case.expected)
-            print(f"\n[{outcome.case.skill}, {outcome.case.split}] …{decode(outcome.case.prompt)[-300:]}")
-            print(f"  said:  {said}\n  right: {right}")
+            right = harmony_encoding().decode(outcome.case.expected)
+            _print_reply(f"{outcome.case.skill}, {outcome.case.split}", outcome, right)
+
+
+def _print_reply(name: str, outcome: Outcome[Any], right: str) -> None:
+    decode = harmony_encoding().decode
+    print(f"\n[{name}] …{decode(outcome.case.prompt)[-300:]}\n  said:  {decode(outcome.emitted)}\n  right: {right}")
+
+
+def _print_everyday(outcomes: Iterable[Outcome[Everyday]], *, wrong: bool) -> None:
+    passed: dict[str, list[bool]] = defaultdict(list)
+    for outcome in outcomes:
+        passed[outcome.case.skill].append(outcome.case.passed(outcome.emitted))
+        if wrong and not passed[outcome.case.skill][-1]:
+            _print_reply(outcome.case.skill, outcome, str(outcome.case.call or outcome.case.says))
+    for skill, right in passed.items():
+        print(f"{skill}: {sum(right)} of {len(right)}")
 
 
 def main() -> None:
@@ -129,7 +164,11 @@ def main() -> None:
     parser.add_argument("--unguarded", action="store_true", help="the model alone, whatever it says")
     parser.add_argument("--json", action="store_true", help="print JSON rather than a table")
     parser.add_argument("--wrong", action="store_true", help="print every wrong reply, too")
+    parser.add_argument("--everyday", action="store_true", help="requests that people wrote, not the generator's")
     chosen = parser.parse_args()
+    if chosen.everyday:
+        _print_everyday(replies(load(chosen.model), everyday(), guarded=not chosen.unguarded), wrong=chosen.wrong)
+        return
     skills = chosen.skill or tuple(SKILLS)
     wanted = [case for skill in skills for split in SPLITS for case in cases(skill, split, chosen.per_skill)]
     wanted.sort(key=lambda case: len(case.prompt))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from gpt_oss_tiny import MODEL_FOLDER
 from gpt_oss_tiny.cases import Case, cases
 from gpt_oss_tiny.evaluate import SPLITS, load, replies, table
+from gpt_oss_tiny.everyday import everyday
 from llm_server.conversation import (
     Conversation,
     GenerationRequest,
@@ -55,6 +57,14 @@ def test_what_it_is_sure_of_it_gets_right(model: Any) -> None:
     wrong = {skill: row for skill, row in rows.items() if skill != "all" and row["new values"] < 1}
     assert len(wrong) <= 1, wrong
     assert rows["all"]["replies"] == 2 * len(SURE)
+
+
+def test_what_people_wrote_is_answered_as_well_as_it_was_measured(model: Any) -> None:
+    outcomes = list(replies(model, everyday()))
+    right = Counter(outcome.case.skill for outcome in outcomes if outcome.case.passed(outcome.emitted))
+    assert right["tool result"] >= 30
+    assert right["no tool needed"] >= 6
+    assert right["tool call"] >= 66
 
 
 def test_the_questions_of_the_readme(model: Any) -> None:

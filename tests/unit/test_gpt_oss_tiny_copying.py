@@ -110,7 +110,7 @@ def test_a_batch_counts_its_ids_in_its_own_vocabulary() -> None:
     assert batch.offsets.max() > 1
 
 
-def test_a_batch_with_more_ids_than_it_can_count_is_refused() -> None:
+def test_batches_with_more_ids_than_they_can_count_are_refused() -> None:
     settings = Settings(tuple(range(0, 8000, 2)), rows=1, exercises=1.0)
     with pytest.raises(ValueError, match="take fewer rows or exercises"):
         next(batches(settings, seed=3))
