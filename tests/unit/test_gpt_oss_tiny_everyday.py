@@ -43,7 +43,7 @@ def test_the_right_call_passes_and_no_other(case: Everyday) -> None:
     assert case.passed(_called(name, right))
     assert not case.passed(_called(name + "_2", right))
     assert not case.passed(_called(name, {**right, "more": 1}))
-    assert not case.passed(_called(name, {}))
+    assert not right or not case.passed(_called(name, {}))
     assert not case.passed(_emitted("<|channel|>final<|message|>I cannot do that.<|return|>"))
     assert not case.passed(encode("nothing"))
 
