@@ -13,7 +13,7 @@ from typing import Final
 
 from gpt_oss_tiny import formats, phrases, questions, skills, tool_skills, tools, values
 from gpt_oss_tiny.draw import Draw, Split
-from gpt_oss_tiny.everyday import asked_by_people
+from gpt_oss_tiny.everyday import asked_everyday
 from gpt_oss_tiny.frames import framed, rule
 from gpt_oss_tiny.invented_tools import described, named
 from gpt_oss_tiny.requests import Request, request
@@ -156,9 +156,6 @@ COMMON_DAYS: Final = tuple(date(2026, 1, 5) + timedelta(days=97 * n) for n in ra
 """Most scenes play on one of few days, whose system messages need not be rendered each time."""
 
 
-ASKED_BY_PEOPLE: Final = asked_by_people()
-
-
 def scene(d: Draw, skill: str) -> Scene | None:
     """One scene of this skill, or None when the draw fell into another split."""
     made = SKILLS[skill][1](d)
@@ -172,7 +169,7 @@ def scene(d: Draw, skill: str) -> Scene | None:
 
 def _belongs(d: Draw, made: Scene) -> bool:
     """Whether the scene is of the split that is drawn. What has one way of being asked is taught whatever its hash."""
-    if made.last.user in ASKED_BY_PEOPLE:
+    if made.last.user in asked_everyday():
         return False
     if made.last.user in questions.QUESTIONS and d.split != "new phrasings":
         return d.split == "train"

@@ -2,7 +2,7 @@
 
 Every reply is generated greedily, on a CPU, several at a time, by the engine's own batch with the guard, as the server
 does it; or freely, without the guard. It is right or wrong as a whole: the texts, the tool's name, the arguments, the
-end of the turn. What the model thinks is counted in a column of its own. `--everyday` asks what people wrote instead.
+end of the turn. What the model thinks is counted in a column of its own. `--everyday` asks what was written by hand.
 """
 
 # mypy: allow-untyped-calls
@@ -70,6 +70,10 @@ class Outcome(Generic[AnyAsked]):
     case: AnyAsked
     emitted: list[int]
 
+    @property
+    def passed(self) -> bool:
+        return self.case.passed(self.emitted)
+
 
 def load(folder: Path = MODEL_FOLDER) -> Any:
     """The model as the engine runs it on a CPU, in float32."""
@@ -95,14 +99,8 @@ def replies(model: Any, wanted: Iterable[AnyAsked], *, guarded: bool = True) -> 
 
 
 def _submission(case: Asked) -> Submit:
-    return Submit(
-        "",
-        case.prompt,
-        case.longest + SPARE_TOKENS,
-        list(STOP_TOKENS),
-        Sampling(temperature=0),
-        turn_grammar(case.request),
-    )
+    limit = case.longest + SPARE_TOKENS
+    return Submit("", case.prompt, limit, list(STOP_TOKENS), Sampling(temperature=0), turn_grammar(case.request))
 
 
 def table(outcomes: Iterable[Outcome[Case]]) -> dict[str, dict[str, float]]:
@@ -115,9 +113,7 @@ def table(outcomes: Iterable[Outcome[Case]]) -> dict[str, dict[str, float]]:
 
 
 def _row(outcomes: list[Outcome[Case]]) -> dict[str, float]:
-    row: dict[str, float] = {
-        split: _share([o.case.passed(o.emitted) for o in outcomes if o.case.split == split]) for split in SPLITS
-    }
+    row: dict[str, float] = {split: _share([o.passed for o in outcomes if o.case.split == split]) for split in SPLITS}
     thought = _share([o.case.thought_right(o.emitted) for o in outcomes])
     return {**row, "analysis": thought, "replies": len(outcomes)}
 
@@ -136,7 +132,7 @@ def _print(rows: dict[str, dict[str, float]]) -> None:
 
 def _print_wrong(outcomes: Iterable[Outcome[Case]]) -> None:
     for outcome in outcomes:
-        if not outcome.case.passed(outcome.emitted):
+        if not outcome.passed:
             right = harmony_encoding().decode(outcome.case.expected)
             _print_reply(f"{outcome.case.skill}, {outcome.case.split}", outcome, right)
 
@@ -149,8 +145,8 @@ def _print_reply(name: str, outcome: Outcome[Any], right: str) -> None:
 def _print_everyday(outcomes: Iterable[Outcome[Everyday]], *, wrong: bool) -> None:
     passed: dict[str, list[bool]] = defaultdict(list)
     for outcome in outcomes:
-        passed[outcome.case.skill].append(outcome.case.passed(outcome.emitted))
-        if wrong and not passed[outcome.case.skill][-1]:
+        passed[outcome.case.skill].append(outcome.passed)
+        if wrong and not outcome.passed:
             _print_reply(outcome.case.skill, outcome, str(outcome.case.call or outcome.case.says))
     for skill, right in passed.items():
         print(f"{skill}: {sum(right)} of {len(right)}")
@@ -164,7 +160,11 @@ def main() -> None:
     parser.add_argument("--unguarded", action="store_true", help="the model alone, whatever it says")
     parser.add_argument("--json", action="store_true", help="print JSON rather than a table")
     parser.add_argument("--wrong", action="store_true", help="print every wrong reply, too")
-    parser.add_argument("--everyday", action="store_true", help="requests that people wrote, not the generator's")
+    parser.add_argument(
+        "--everyday",
+        action="store_true",
+        help="instead, requests written by hand; of the other options it knows --model, --unguarded and --wrong",
+    )
     chosen = parser.parse_args()
     if chosen.everyday:
         _print_everyday(replies(load(chosen.model), everyday(), guarded=not chosen.unguarded), wrong=chosen.wrong)

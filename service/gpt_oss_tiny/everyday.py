@@ -1,4 +1,4 @@
-"""Requests with tools as people write them, by hand: no generator of the corpus made them, and none may learn them.
+"""Everyday requests with tools, written by hand without sight of the corpus, which may not say any of them.
 
 `everyday.json` has the tools' definitions, as clients send them, and for each request which tools are declared, the
 call that is right, and what is to be said of the tool's result. Where several values are right, they are listed. Knows
@@ -8,7 +8,6 @@ no model.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -25,12 +24,11 @@ from llm_server.conversation import (
     ToolResult,
     UserText,
 )
-from llm_server.harmony.encoding import harmony_encoding
+from llm_server.harmony.recorded import parse_tokens
 from llm_server.harmony.render import render
 
 FILE: Final = Path(__file__).with_name("everyday.json")
 TODAY: Final = date(2026, 11, 30)
-CALLED: Final = re.compile(r"to=functions\.(\S+) .*<\|message\|>(\{.*\})<\|call\|>$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +43,15 @@ class Everyday:
     longest: int = 200
 
     def passed(self, emitted: Sequence[int]) -> bool:
-        said = harmony_encoding().decode(list(emitted)).split("<|end|><|start|>assistant")[-1]
+        """Whether what a client would be told is right. A preamble before the call may say anything."""
+        names = [tool.name for tool in self.request.conversation.tools]
+        blocks = parse_tokens(emitted, names).blocks
+        if not blocks:
+            return False
+        last = blocks[-1]
         if self.call is None:
-            return "<|channel|>final<|message|>" in said and all(text in said for text in self.says)
-        called = CALLED.search(said)
-        return called is not None and called[1] == self.call["name"] and _same(called[2], self.call["arguments"])
+            return last.kind == "text" and not last.preamble and all(text in last.text for text in self.says)
+        return last.complete and last.tool_name == self.call["name"] and _same(last.text, self.call["arguments"])
 
 
 def _same(said: str, right: Mapping[str, Any]) -> bool:
@@ -63,12 +65,12 @@ def _same(said: str, right: Mapping[str, Any]) -> bool:
     )
 
 
-@cache
 def _known() -> Any:
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
-def asked_by_people() -> frozenset[str]:
+@cache
+def asked_everyday() -> frozenset[str]:
     """What the users say, which no scene of the corpus may say."""
     return frozenset(one["user"] for one in _known()["requests"] if "call" in one)
 
@@ -84,9 +86,13 @@ def everyday() -> Iterator[Everyday]:
             continue
         yield _case("tool call", tools, asked, call=call)
         if says:
-            given = {name: v[0] if isinstance(v, list) else v for name, v in call["arguments"].items()}
-            called = ToolCall("1", call["name"], json.dumps(given))
+            called = ToolCall("1", call["name"], json.dumps(first_of_each(call["arguments"])))
             yield _case("tool result", tools, asked, called, ToolResult("1", call["name"], one["result"]), says=says)
+
+
+def first_of_each(right: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that are right, where `right` may list several values of one."""
+    return {name: value[0] if isinstance(value, list) else value for name, value in right.items()}
 
 
 def _case(

@@ -35,6 +35,9 @@ LAST_RATE = 0.01
 PLAIN_STEPS = 8
 """Steps before the graphs are recorded: the first ones compile."""
 
+UNTIMED_STEPS = PLAIN_STEPS + 2
+"""Compiling and recording are over then, and the clock starts."""
+
 PARTS = 3
 TABLES = ("token_ids", "codes", "spelled", "pieces")
 
@@ -80,7 +83,8 @@ class Trainer:
         wanted = Settings(tuple(self.token_ids), settings.rows, settings.exercises, settings.again)
         self.queue = start_workers(wanted, settings.workers, settings.seed * 100 + self.rank)
         self.device = torch.device(f"cuda:{self.rank}" if torch.cuda.is_available() else "cpu")
-        self.graphs = self.device.type == "cuda" and not settings.plain
+        self.accelerated = self.device.type == "cuda"
+        self.graphs = self.accelerated and not settings.plain
         if self.count > 1:
             torch.cuda.set_device(self.device)
             distributed.init_process_group("nccl", device_id=self.device)
@@ -107,7 +111,7 @@ class Trainer:
         named = list(self.model.named_parameters())
         self.muon = Muon([p for name, p in named if _is_hidden_matrix(name)])
         rest = [p for name, p in named if not _is_hidden_matrix(name)]
-        kind = {"fused": True, "capturable": True} if self.graphs else {}
+        kind = {"fused": True, "capturable": True} if self.accelerated else {}
         self.adam = torch.optim.AdamW(rest, lr=self.adam_rate, betas=(0.9, 0.98), weight_decay=0.0, **kind)
 
     def _forward(self, batch: dict[str, Tensor], masks: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
@@ -165,7 +169,7 @@ class Trainer:
             tensor = torch.from_numpy(part)
             if name not in self.batch:
                 self.batch[name] = tensor.to(self.device)
-            self.batch[name].copy_(tensor.pin_memory() if self.graphs else tensor, non_blocking=True)
+            self.batch[name].copy_(tensor.pin_memory() if self.accelerated else tensor, non_blocking=True)
 
     def train(self) -> None:
         # Graphs are recorded in a stream of their own, and gradients must be made in the one in which they were first.
@@ -179,8 +183,7 @@ class Trainer:
         while progress < 1.0 and number < self.settings.steps:
             self.step(self.queue.get(), progress, number)
             number += 1
-            if number == PLAIN_STEPS + 2:
-                # Compilation is over: the clock starts here.
+            if number == UNTIMED_STEPS:
                 began = time.monotonic()
             if began:
                 done = (time.monotonic() - began) / self.settings.seconds
@@ -207,7 +210,7 @@ class Trainer:
             loss = self.loss.item() / (number - self._reported)
             seconds = time.monotonic() - began if began else 0.0
             line = {"step": number, "loss": round(loss, 4), "progress": round(progress, 3)}
-            rate = (number - PLAIN_STEPS) / seconds if began else 0.0
+            rate = (number - UNTIMED_STEPS) / seconds if began else 0.0
             line |= {"steps/s": round(rate, 1), "queue": self.queue.qsize()}
             print(json.dumps(line), flush=True)  # noqa: T201
             if not math.isfinite(loss):

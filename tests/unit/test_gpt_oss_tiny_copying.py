@@ -97,13 +97,13 @@ def test_exercises_keep_their_text_and_can_be_answered_from_what_was_read() -> N
 
 
 def test_a_batch_counts_its_ids_in_its_own_vocabulary() -> None:
-    own = tuple(range(0, 8000, 2))
-    (batch,) = islice(batches(Settings(own, rows=1, exercises=0.3), seed=3), 1)
+    own = tuple(range(0, FIRST_SPECIAL, 2))
+    (batch,) = islice(batches(Settings(own, rows=1, exercises=1.0), seed=3), 1)
     vocabulary = np.concatenate([np.array(own), batch.others])
     assert batch.rows.shape == (1, ROW_LENGTH)
     assert np.unique(vocabulary).size == len(own) + OTHERS
     learned = batch.labels != IGNORED
-    assert learned.sum() > 200
+    assert learned.sum() > ROW_LENGTH // 8
     following = vocabulary[batch.rows.ravel()[batch.places[learned] + 1]]
     assert (vocabulary[batch.labels[learned]] == following).all()
     assert (batch.offsets[np.isin(batch.others, vocabulary[batch.rows])] == 0).all()

@@ -1,4 +1,4 @@
-"""The exam that people wrote: what is right in it passes, what is wrong does not, and training never meets it."""
+"""The exam written by hand: what is right in it passes, what is wrong does not, and training never meets it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gpt_oss_tiny.corpus import scenes
-from gpt_oss_tiny.everyday import Everyday, everyday
+from gpt_oss_tiny.everyday import Everyday, everyday, first_of_each
 from llm_server.harmony.encoding import encode, harmony_encoding
 
 THOUGHT = "<|channel|>analysis<|message|>I call it.<|end|><|start|>assistant"
@@ -25,11 +25,6 @@ def _called(name: str, arguments: dict[str, Any]) -> list[int]:
     return _emitted(f"{header}{json.dumps(arguments)}<|call|>")
 
 
-def _arguments(case: Everyday) -> dict[str, Any]:
-    assert case.call is not None
-    return {name: v[0] if isinstance(v, list) else v for name, v in case.call["arguments"].items()}
-
-
 def test_there_is_something_of_each_kind() -> None:
     assert len(CALLS) > 90
     assert {case.skill for case in CASES} == {"tool call", "tool result", "no tool needed"}
@@ -39,7 +34,7 @@ def test_there_is_something_of_each_kind() -> None:
 @pytest.mark.parametrize("case", CALLS, ids=lambda case: case.request.conversation.items[0].text[:40])
 def test_the_right_call_passes_and_no_other(case: Everyday) -> None:
     assert case.call is not None
-    name, right = case.call["name"], _arguments(case)
+    name, right = case.call["name"], first_of_each(case.call["arguments"])
     assert case.passed(_called(name, right))
     assert not case.passed(_called(name + "_2", right))
     assert not case.passed(_called(name, {**right, "more": 1}))
@@ -58,7 +53,7 @@ def test_an_answer_must_say_all_that_is_asked_for() -> None:
             assert not case.passed(_emitted("<|channel|>final<|message|>?<|return|>"))
 
 
-def test_training_never_reads_what_people_ask_here() -> None:
+def test_training_never_reads_what_is_asked_here() -> None:
     asked = {case.request.conversation.items[0].text for case in CALLS}  # type: ignore[union-attr]
     drawn = {scene.last.user for skill in ("tool call", "no tool needed") for scene in scenes(3, "train", skill, 500)}
     assert not asked & drawn

@@ -31,6 +31,7 @@ def for_cpu(model: Any) -> Any:
     model = dequantize_model(model)
     model.set_dtype(mx.float32)
     windows = {"sliding_attention": model.args.sliding_window}
+    # A configuration may list more types than there are layers; mlx_lm ignores the rest, too.
     for layer, kind in zip(model.layers, model.model.layer_types, strict=False):
         layer.self_attn = Attention(layer.self_attn, windows.get(kind))
         if isinstance(layer.mlp.experts, SwitchGLU) and layer.mlp.experts.gate_proj.num_experts <= FEW_EXPERTS:
