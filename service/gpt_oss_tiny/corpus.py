@@ -35,12 +35,14 @@ BESIDE_TOOLS = (*CHATTER[:-1], skills.untaught_beside_tools)
 
 _MISLEADING: Final[dict[Callable[[Draw], object], frozenset[str]]] = {
     skills.add: frozenset({"an addition", "a calculation", "a product", "Python code"}),
-    skills.explanation: frozenset({"a search", "the news", "a definition", "a summary"}),
+    skills.explanation: frozenset({"a search", "the news", "a definition", "a summary", "an encyclopedia article"}),
     skills.about_itself: frozenset({"a plain status", "where the user is"}),
-    skills.fact: frozenset({"a random number", "a search", "a definition", "a translation"}),
+    skills.fact: frozenset({
+        "a random number", "dice", "a search", "a definition", "a translation", "an encyclopedia article", "a hash"}),
     skills.repeat: frozenset({"a file", "a note", "a message", "a translation", "Python code", "a chat post"}),
     skills.memory: frozenset({
-        "a note", "a reminder", "a task", "a list of things", "a setting", "writing a file", "a contact", "a message"}),
+        "a note", "a reminder", "a task", "a list of things", "a setting", "writing a file", "a contact", "a message",
+        "a birthday"}),
 }  # fmt: skip
 """Kinds of tools that must not be declared when the model should answer by itself."""
 

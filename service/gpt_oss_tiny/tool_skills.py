@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from gpt_oss_tiny import questions, results, skills, tools, values
 from gpt_oss_tiny.draw import Draw, Phrasings
+from gpt_oss_tiny.everyday_tools import EVERYDAY_RIVALS
 from gpt_oss_tiny.invented_tools import described, named
 from gpt_oss_tiny.requests import Request, declare, request, slot_value
 from gpt_oss_tiny.scene import Exchange, Reply, Scene
@@ -28,6 +32,7 @@ RIVALS = (
     {"the weather", "the temperature"},
     {"a setting", "the volume", "the light", "the temperature"},
     {"a group", "a contact"},
+    *EVERYDAY_RIVALS,
 )
 """Kinds of tools that could serve one request equally well, so they are never declared together."""
 
@@ -52,10 +57,31 @@ SHELL = frozenset({
 SHELL_TOOLS = tuple(domain for domain in tools.DOMAINS if domain.about in SHELL)
 
 
+def _parts(name: str) -> frozenset[str]:
+    """The words of a name: get_time, getTime and GetTime have two."""
+    return frozenset(part.lower() for part in re.findall(r"[A-Za-z][a-z]*", name))
+
+
+_PARTS = [(domain, [(name, _parts(name)) for name in domain.names]) for domain in tools.DOMAINS]
+
+
+def _namesakes(d: Draw, names: set[str]) -> list[Domain]:
+    """Some kinds of tools whose names have words in common with these, with those names only."""
+    said = frozenset[str]().union(*map(_parts, names))
+    alike = [(domain, tuple(n for n, parts in named if parts & said)) for domain, named in _PARTS]
+    found = [(domain, shared) for domain, shared in alike if shared]
+    return [replace(domain, names=shared) for domain, shared in d.sample(found, min(len(found), 3))]
+
+
 def other_tools(d: Draw, unwanted: frozenset[str], taken: set[str], count: int) -> list[Tool]:
-    """This many tools, of none of the unwanted kinds and with none of the taken names."""
+    """This many tools, of none of the unwanted kinds and with none of the taken names.
+
+    Some have names that resemble the taken ones, so that what a tool is for decides, and not a word of its name.
+    """
     found: list[Tool] = []
     candidates = d.sample(tools.DOMAINS, min(len(tools.DOMAINS), 2 * count + 8))
+    if taken and d.chance(0.4):
+        candidates = [*_namesakes(d, taken), *candidates]
     if d.for_an_agent and d.chance(0.7):
         candidates = [*d.sample(SHELL_TOOLS, len(SHELL_TOOLS)), *candidates]
     for domain in candidates:

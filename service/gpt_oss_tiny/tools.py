@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gpt_oss_tiny.draw import Phrasings
+from gpt_oss_tiny.everyday_tools import EVERYDAY_DOMAINS
 from gpt_oss_tiny.more_tools import MORE_DOMAINS
 from gpt_oss_tiny.tool_kinds import (
     AMOUNT,
@@ -219,7 +220,7 @@ _DOMAINS = (
         ("buy", "order_item", "purchase", "place_order", "add_to_cart", "addToCart", "order_product", "create_order"),
         ("Buy a product", "Place an order", "Order an item", "Add a product to the cart", "Purchase something"),
         {"count": Slot(("quantity", "count", "amount", "number"), "small", ("How many", "Quantity, e.g. {e}")),
-         "item": Slot(("product", "item", "name", "article"), "topic", ("The product", "What to buy, e.g. {e}"))},
+         "item": Slot(("product", "item", "name", "article"), "goods", ("The product", "What to buy, e.g. {e}"))},
         Phrasings("Buy {count} {item}", "Order {count} {item}", "I want to buy {count} {item}",
         "Purchase {count} {item}",
                   "Add {count} {item} to the cart", "Place an order for {count} {item}", "Get me {count} {item}",
@@ -244,7 +245,7 @@ _DOMAINS = (
     Domain("a reminder",
         ("create_reminder", "remind", "set_reminder", "remind_me", "add_reminder", "setReminder", "new_reminder"),
         ("Create a reminder", "Remind the user of something", "Set a reminder", "Add a reminder with a time"),
-        {"text": Slot(("text", "task", "what", "title", "message"), "topic", ("What to remember", "The task",
+        {"text": Slot(("text", "task", "what", "title", "message"), "todo", ("What to remember", "The task",
         "The text")),
          "time": TIME},
         Phrasings("Remind me to {text} at {time}", "Set a reminder for {text} at {time}", "Reminder: {text} at {time}",
@@ -279,7 +280,7 @@ _DOMAINS = (
     Domain("a task",
         ("add_task", "create_task", "add_todo", "todo", "new_task", "createTask", "add_item", "create_issue"),
         ("Add a task", "Create a task", "Add an item to the todo list", "Create a todo"),
-        {"text": Slot(("title", "task", "text", "name", "item"), "topic", ("The task", "Title of the task",
+        {"text": Slot(("title", "task", "text", "name", "item"), "todo", ("The task", "Title of the task",
         "What to do")),
          "priority": Slot(("priority", "importance", "level"), "", ("The priority", "How important it is"),
                           ("low", "medium", "high"))},
@@ -382,7 +383,7 @@ _DOMAINS = (
     Domain("the news",
         ("get_news", "news", "latest_news", "getNews", "headlines", "fetch_news", "news_search"),
         ("Get the news", "Latest news about a topic", "News headlines", "Find news articles"),
-        {"topic": Slot(("topic", "query", "subject", "category", "about"), "topic", ("The topic",
+        {"topic": Slot(("topic", "query", "subject", "category", "about"), "subject", ("The topic",
         "What the news is about"))},
         Phrasings("What is the news about {topic}?", "Get the news on {topic}", "Latest news about {topic}",
         "News about {topic}",
@@ -391,7 +392,7 @@ _DOMAINS = (
     Domain("music",
         ("play_music", "play", "play_song", "playMusic", "start_music", "music", "play_track"),
         ("Play music", "Play a song", "Start a song by its name", "Plays a track"),
-        {"song": Slot(("song", "title", "track", "name", "query"), "title", ("The song", "Song title, e.g. {e}"))},
+        {"song": Slot(("song", "title", "track", "name", "query"), "song", ("The song", "Song title, e.g. {e}"))},
         Phrasings("Play {song}", "Play the song {song}", "Play \"{song}\"", "I want to hear {song}", "Put on {song}",
                   "Start the song \"{song}\"", "Play some music: {song}", "Let me listen to {song}")),
     Domain("the light",
@@ -434,7 +435,7 @@ _DOMAINS = (
     Domain("a definition",
         ("define", "define_word", "dictionary", "lookup_word", "definition", "meaning", "defineWord"),
         ("Define a word", "Look up a word in the dictionary", "Get the definition of a word", "Dictionary"),
-        {"word": Slot(("word", "term", "text", "name"), "word", ("The word", "Word, e.g. {e}"))},
+        {"word": Slot(("word", "term", "text", "name"), "definable", ("The word", "Word, e.g. {e}"))},
         Phrasings("Define {word}", "Look up the word {word}", "What does the word {word} mean?",
         "Define the word \"{word}\"",
                   "What is the definition of {word}?", "Meaning of {word}?", "Look up {word} in the dictionary")),
@@ -465,7 +466,7 @@ _DOMAINS = (
 
 DOMAINS = tuple(
     replace(domain, requests=Phrasings(*domain.requests.texts, *WORDINGS.get(domain.about, ())))
-    for domain in (*_DOMAINS, *MORE_DOMAINS)
+    for domain in (*_DOMAINS, *MORE_DOMAINS, *EVERYDAY_DOMAINS)
 )
 
 _USUAL = frozenset({

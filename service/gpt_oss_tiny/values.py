@@ -7,8 +7,8 @@ from datetime import date, timedelta
 from itertools import accumulate
 from typing import Final
 
-from gpt_oss_tiny import words
-from gpt_oss_tiny.draw import Draw
+from gpt_oss_tiny import natural, words
+from gpt_oss_tiny.draw import Draw, Words
 
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _HEX: Final = "0123456789abcdef"
@@ -92,7 +92,7 @@ def host(d: Draw) -> str:
 
 def file_name(d: Draw) -> str:
     kind = d.random.random()
-    if kind < 0.06:
+    if kind < 0.2:
         return d.pick(words.SPECIAL_FILES)
     stem = naming_word(d) if kind < 0.6 else f"{naming_word(d)}{d.pick(('_', '-', '_', '.'))}{naming_word(d)}"
     if d.chance(0.1):
@@ -239,11 +239,25 @@ def prose(d: Draw, low: int, high: int) -> str:
     return " ".join(said)
 
 
+def _natural(phrases: tuple[str, ...]) -> Callable[[Draw], str]:
+    """Draws one of these, of which some appear in evaluation only."""
+    known = Words(phrases)
+    return lambda d: _filled(d, d.word(known))
+
+
+_search, _message, _title = _natural(natural.SEARCHES), _natural(natural.MESSAGES), _natural(natural.TITLES)
+_cuisine = _natural(natural.CUISINES)
+
+
 def topic(d: Draw) -> str:
+    if d.chance(0.45):
+        return _search(d)
     return words_of(d, 1, 3) if d.chance(0.6) else _filled(d, d.pick(_TOPICS))
 
 
 def text(d: Draw) -> str:
+    if d.chance(0.4):
+        return _message(d)
     if d.chance(0.15):
         return d.pick(SAYINGS)
     return words_of(d, 2, 7) if d.chance(0.45) else _filled(d, d.pick(_TEXTS))
@@ -268,6 +282,8 @@ def sentence(d: Draw) -> str:
 
 
 def title(d: Draw) -> str:
+    if d.chance(0.4):
+        return _title(d)
     kind = d.random.random()
     if kind < 0.3:
         return words_of(d, 1, 4)
@@ -357,10 +373,17 @@ _QUOTED: Final[tuple[tuple[float, Callable[[Draw], str]], ...]] = (
     (0.02, lambda d: " ".join(integer(d) for _ in range(d.between(2, 6)))),
     (0.11, _one_of_any_kind),
 )
+_DEFINABLE: Final = Words(natural.WORDS_TO_DEFINE)
 _QUOTABLE: Final = tuple(made for _, made in _QUOTED)
 _SHARES: Final = tuple(accumulate(share for share, _ in _QUOTED))
 
 _NO_QUOTES: Final = str.maketrans("", "", '"`')
+
+
+def _or_words(phrases: tuple[str, ...], share: float) -> Callable[[Draw], str]:
+    drawn = _natural(phrases)
+    return lambda d: drawn(d) if d.chance(share) else words_of(d, 1, 3)
+
 
 KINDS: Final[dict[str, Callable[[Draw], str]]] = {
     "word": word,
@@ -384,6 +407,13 @@ KINDS: Final[dict[str, Callable[[Draw], str]]] = {
     "topic": topic,
     "text": text,
     "title": title,
+    "todo": _or_words(natural.TODOS, 0.75),
+    "song": _or_words(natural.SONGS, 0.6),
+    "subject": _or_words(natural.SUBJECTS, 0.7),
+    "definable": lambda d: d.word(_DEFINABLE) if d.chance(0.6) else word(d),
+    "venue": _or_words(natural.VENUES, 0.75),
+    "goods": _or_words(natural.GOODS, 0.6),
+    "cuisine": _cuisine,
     "sentence": sentence,
     "command": command,
     "price": price,
@@ -395,7 +425,7 @@ KINDS: Final[dict[str, Callable[[Draw], str]]] = {
     "channel": lambda d: d.pick(("#general", "#random", "#dev")) if d.chance(0.3) else f"#{naming_word(d)}",
     "color": lambda d: d.pick(words.COLORS),
     "animal": lambda d: d.pick(words.ANIMALS),
-    "food": lambda d: d.pick(words.FOODS) if d.chance(0.7) else word(d),
+    "food": lambda d: d.pick(words.FOODS) if d.chance(0.6) else _cuisine(d) if d.chance(0.6) else word(d),
     "language": lambda d: d.pick(words.LANGUAGES),
     "currency": lambda d: d.pick(words.CURRENCIES),
     "symbol": lambda d: d.pick(words.SYMBOLS),
@@ -408,7 +438,7 @@ KINDS: Final[dict[str, Callable[[Draw], str]]] = {
     "number": number,
     "flag": lambda d: d.pick(("true", "false")),
     "sum": lambda d: d.pick(("{a} {o} {b}", "{a} {o} {b}", "{a}{o}{b}", "({a} {o} {b}) {p} {c}", "{a} {o} {b} {p} {c}"))
-    .format(a=integer(d), b=integer(d), c=small(d), o=d.pick("+-*/"), p=d.pick("+-*/")),
+    .format(a=number(d), b=number(d), c=small(d), o=d.pick("+-*/"), p=d.pick("+-*/")),
 }  # fmt: skip
 """Kinds of values by name, as the tools' parameters ask for them."""
 
