@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gpt_oss_tiny.draw import Phrasings
 from gpt_oss_tiny.tool_kinds import CITY, DATE, MINUTES, PATH, ROOM, TIME, UNIT, WHO, Domain, Slot
 
@@ -335,7 +337,7 @@ EVERYDAY_DOMAINS: tuple[Domain, ...] = (
         ("resize_image", "resizeImage", "scale_image", "image_resize", "change_image_size", "resize"),
         ("Resize an image", "Change the size of an image", "Scales an image to a width and a height in pixels",
          "Resizes an image file to the given width; the height follows if it is not given"),
-        {"path": PATH,
+        {"path": replace(PATH, kind="image"),
          "width": Slot(("width", "w", "new_width", "width_px"), "integer",
                        ("The width", "Width in pixels", "New width, e.g. {e}")),
          "height": Slot(("height", "h", "new_height", "height_px"), "integer",
@@ -355,7 +357,7 @@ EVERYDAY_DOMAINS: tuple[Domain, ...] = (
          "convert_format"),
         ("Convert a file", "Convert a file to another format", "Converts a document to the given format",
          "Changes the format of a file and saves the result"),
-        {"path": PATH,
+        {"path": replace(PATH, kind="document"),
          "format": Slot(("format", "target_format", "to", "output_format"), "", ("The new format", "Target format"),
                         ("pdf", "docx", "html", "png", "csv", "mp3"))},
         Phrasings("Convert {path} to {format}", "Convert the file {path} to {format}", "Turn {path} into a {format}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from itertools import accumulate
 from typing import Final
@@ -90,16 +90,20 @@ def host(d: Draw) -> str:
     )
 
 
-def file_name(d: Draw) -> str:
+def file_name(d: Draw, extensions: Sequence[str] = words.EXTENSIONS) -> str:
     kind = d.random.random()
-    if kind < 0.2:
+    if kind < 0.2 and extensions is words.EXTENSIONS:
         return d.pick(words.SPECIAL_FILES)
     stem = naming_word(d) if kind < 0.6 else f"{naming_word(d)}{d.pick(('_', '-', '_', '.'))}{naming_word(d)}"
     if d.chance(0.1):
         stem = stem.title()
     if d.chance(0.1):
         stem += str(d.between(1, 99))
-    return f"{stem}.{d.pick(words.EXTENSIONS)}"
+    return f"{stem}.{d.pick(extensions)}"
+
+
+def _file_of(*extensions: str) -> Callable[[Draw], str]:
+    return lambda d: (f"{folder(d).rstrip('/')}/" if d.chance(0.4) else "") + file_name(d, extensions)
 
 
 def _folders(d: Draw) -> str:
@@ -215,7 +219,8 @@ _TEXTS: Final = (
 )  # fmt: skip
 
 
-def _filled(d: Draw, template: str) -> str:
+def filled(d: Draw, template: str) -> str:
+    """The template with a drawn word, city, number, name, first name or time for each {w}, {c}, {n}, {N}, {p}, {h}."""
     parts = template.split("{")
     made = [parts[0]]
     for part in parts[1:]:
@@ -242,7 +247,7 @@ def prose(d: Draw, low: int, high: int) -> str:
 def _natural(phrases: tuple[str, ...]) -> Callable[[Draw], str]:
     """Draws one of these, of which some appear in evaluation only."""
     known = Words(phrases)
-    return lambda d: _filled(d, d.word(known))
+    return lambda d: filled(d, d.word(known))
 
 
 _search, _message, _title = _natural(natural.SEARCHES), _natural(natural.MESSAGES), _natural(natural.TITLES)
@@ -252,7 +257,7 @@ _cuisine = _natural(natural.CUISINES)
 def topic(d: Draw) -> str:
     if d.chance(0.45):
         return _search(d)
-    return words_of(d, 1, 3) if d.chance(0.6) else _filled(d, d.pick(_TOPICS))
+    return words_of(d, 1, 3) if d.chance(0.6) else filled(d, d.pick(_TOPICS))
 
 
 def text(d: Draw) -> str:
@@ -260,7 +265,7 @@ def text(d: Draw) -> str:
         return _message(d)
     if d.chance(0.15):
         return d.pick(SAYINGS)
-    return words_of(d, 2, 7) if d.chance(0.45) else _filled(d, d.pick(_TEXTS))
+    return words_of(d, 2, 7) if d.chance(0.45) else filled(d, d.pick(_TEXTS))
 
 
 SAYINGS: Final = (
@@ -273,7 +278,7 @@ SAYINGS: Final = (
 
 def sentence(d: Draw) -> str:
     if d.chance(0.5):
-        said = _filled(d, d.pick(_TEXTS))
+        said = filled(d, d.pick(_TEXTS))
         said = said[:1].upper() + said[1:]
     else:
         rest = words_of(d, 1, 8) if d.chance(0.5) else prose(d, 2, 10)
@@ -288,7 +293,7 @@ def title(d: Draw) -> str:
     if kind < 0.3:
         return words_of(d, 1, 4)
     if kind < 0.45:
-        return topic(d)
+        return filled(d, d.pick(_TOPICS))
     if kind < 0.6:
         return d.pick(words.TITLE_FORMS).format(a=naming_word(d).title(), b=naming_word(d).title())
     return capitalized(d, 4)
@@ -398,6 +403,8 @@ KINDS: Final[dict[str, Callable[[Draw], str]]] = {
     "email": email,
     "file": file_name,
     "path": path,
+    "image": _file_of("png", "jpg", "jpeg", "webp", "gif", "JPG", "heic"),
+    "document": _file_of("docx", "md", "html", "csv", "xlsx", "txt", "odt", "pptx", "json", "png", "wav", "pdf"),
     "folder": folder,
     "url": url,
     "day": lambda d: day(d).isoformat(),
