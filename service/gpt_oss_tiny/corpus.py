@@ -222,12 +222,12 @@ def scenes(seed: int, split: Split, skill: str, count: int) -> list[Scene]:
     return found
 
 
-def training_document(seed: int) -> Document:
+def training_document(seed: int, without: str = "") -> Document:
     """The document of this seed: one reply of a random scene, or all replies of its last exchange."""
     d = Draw(seed)
     made: Scene | None = None
     while made is None:
-        names, shares = zip(*((name, share) for name, (share, _) in SKILLS.items()), strict=True)
+        names, shares = zip(*((n, share) for n, (share, _) in SKILLS.items() if n != without), strict=True)
         made = scene(d, d.random.choices(names, shares)[0])
     replies = len(made.last.replies)
     if replies > 1 and not made.calls_first and d.chance(0.6):
