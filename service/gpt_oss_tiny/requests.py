@@ -30,9 +30,10 @@ class Request:
 
     @property
     def thoughts(self) -> tuple[str, ...]:
+        """What to think before the call: all of it can be read off the prompt, so it is the same work for any tool."""
         names = " and ".join(self.arguments) or "nothing"
         return (
-            f"The user asks for {self.about}, so I call {self.tool.name}.",
+            f"The tool for this is {self.tool.name}.",
             f"I have to fill in {names}.",
             "The values come from the request.",
             "Then I can answer with the result.",

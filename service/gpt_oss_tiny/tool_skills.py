@@ -154,7 +154,7 @@ NEEDING_TOOLS = tuple(
 def unserved(d: Draw) -> tuple[str, Exchange]:
     """A request for which there is no tool, with the kind of tool that it would need."""
     about, text = _unserved_request(d)
-    thoughts = skills.thoughts(f"The user asks for {about}.", "I have no tool for that.")
+    thoughts = skills.thoughts("I have no tool for that.", "I should say so.")
     return about, Exchange(text, (Reply(thoughts, questions.NO_TOOL),))
 
 
@@ -203,7 +203,7 @@ def _calls(d: Draw, skill: str, text: str, wanted: list[Request], found: list[st
     later = (
         Reply(
             (
-                f"The user also asks for {each.about}, so I call {each.tool.name}.",
+                f"The next tool is {each.tool.name}.",
                 *each.thoughts[1:3],
                 "Then I can answer with all results.",
             ),
