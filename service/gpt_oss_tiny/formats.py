@@ -21,14 +21,14 @@ SHAPES: tuple[tuple[str, dict[str, str], Phrasings], ...] = (
     ("person", {"name": "someone", "age": "small"}, Phrasings(
         "{name} is {age} years old.", "{name} is {age}", "My friend {name} is {age}.", "{name}, {age} years old",
         "I am {name} and I am {age}.", "Make up no one, take {name}, aged {age}.", "Describe {name}, who is {age}.")),
-    ("event", {"title": "title", "date": "day", "place": "city"}, Phrasings(
+    ("event", {"title": "topic", "date": "day", "place": "city"}, Phrasings(
         "The {title} is on {date} in {place}.", "On {date} there is the {title} in {place}.",
         "{title}, {date}, {place}",
         "Event: {title} in {place} on {date}", "We meet for the {title} on {date} in {place}.")),
-    ("calendar_event", {"name": "title", "date": "day", "participants": "name"}, Phrasings(
+    ("calendar_event", {"name": "topic", "date": "day", "participants": "name"}, Phrasings(
         "{participants} goes to the {name} on {date}.", "{name} with {participants} on {date}",
         "On {date}, {participants} has a {name}.", "Plan the {name} with {participants} for {date}.")),
-    ("product", {"name": "goods", "price": "number", "quantity": "small"}, Phrasings(
+    ("product", {"name": "topic", "price": "number", "quantity": "small"}, Phrasings(
         "{quantity} {name} for {price} dollars each", "The {name} costs {price} dollars and we have {quantity}.",
         "Product {name}, price {price}, quantity {quantity}", "There are {quantity} {name} at {price}.")),
     ("product", {"product": "word", "price": "number"}, Phrasings(
@@ -215,7 +215,7 @@ def _with_list(d: Draw) -> tuple[str, Fields, str]:
             d.phrasing(LISTS).format(items=items),
         )
     found = {"name": values.words_of(d, 1, 2), "date": values.when(d), "people": values.people(d)}
-    fields = {"name": _field("title", found["name"]), "date": _field("when", found["date"])}
+    fields = {"name": _field("topic", found["name"]), "date": _field("when", found["date"])}
     fields[d.pick(("participants", "people"))] = _field("people", found["people"])
     return "calendar_event", fields, d.phrasing(EVENTS).format(**found)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +29,9 @@ class Request:
 
     @property
     def thoughts(self) -> tuple[str, ...]:
-        """What to think before the call: all of it can be read off the prompt, so it is the same work for any tool."""
         names = " and ".join(self.arguments) or "nothing"
         return (
-            f"The tool for this is {self.tool.name}.",
+            f"The user asks for {self.about}, so I call {self.tool.name}.",
             f"I have to fill in {names}.",
             "The values come from the request.",
             "Then I can answer with the result.",
@@ -50,27 +48,14 @@ def _json(value: str, schema: dict[str, Any]) -> str:
 
 def request(d: Draw, domain: tool_kinds.Domain) -> Request:
     """A request of this kind and the tool that serves it."""
-    while True:
-        made = _request(d, domain)
-        if not _TWO_ARTICLES.search(made.text):
-            return made
-
-
-def _request(d: Draw, domain: tool_kinds.Domain) -> Request:
     template = d.phrasing(domain.requests)
     used = [key for key in domain.slots if "{" + key + "}" in template]
     said = {key: slot_value(d, domain.slots[key]) for key in used}
-    digits = {key for found in _IN_DIGITS.findall(template) for key in found}
-    shown = {key: _shown(d, domain.slots[key], value, key in digits) for key, value in said.items()}
+    shown = {key: _shown(d, domain.slots[key], value) for key, value in said.items()}
     if any("'" in value for value in said.values()):
         template = template.replace("'{", '"{').replace("}'", '}"')
     tool, arguments = declare(d, domain, said)
-    return Request(domain.about, tool, _ON_WITHOUT_DATE.sub("", template.format(**shown)), arguments)
-
-
-_TWO_ARTICLES = re.compile(r"\b(the|my|our|an?|your|this) (the|my|our|an?|your|this)\b", re.IGNORECASE)
-_ON_WITHOUT_DATE = re.compile(r"\b[Oo]n (?=(today|tonight|tomorrow|next \w+day)\b)")
-_IN_DIGITS = re.compile(r"[\w#$€£]\{(\w+)\}|\{(\w+)\}[%\w°]")
+    return Request(domain.about, tool, template.format(**shown), arguments)
 
 
 def declare(d: Draw, domain: tool_kinds.Domain, said: dict[str, str]) -> tuple[Tool, dict[str, str]]:
@@ -89,32 +74,17 @@ def declare(d: Draw, domain: tool_kinds.Domain, said: dict[str, str]) -> tuple[T
     return tool, {n: said[key] for n, key in zip(names, declared, strict=True) if key in said}
 
 
-EXAMPLES = 0.8
-"""How often a parameter with examples has one of them as its value, and not any value of its kind."""
-
-
 def slot_value(d: Draw, slot: tool_kinds.Slot) -> str:
-    if slot.options:
-        return d.pick(slot.options)
-    if slot.examples and d.chance(EXAMPLES):
-        return values.filled(d, d.pick(slot.examples))
-    if slot.examples and slot.kind in ("topic", "text", "title"):
-        return values.words_of(d, 1, 3)
-    return values.KINDS[slot.kind](d)
+    return d.pick(slot.options) if slot.options else values.KINDS[slot.kind](d)
 
 
-def _shown(d: Draw, slot: tool_kinds.Slot, value: str, always_in_digits: bool) -> str:
+def _shown(d: Draw, slot: tool_kinds.Slot, value: str) -> str:
     """The value as the user writes it: small numbers may be in words, and what the tool lists may have a capital."""
-    in_words = slot.kind == "small" and not always_in_digits and int(value) < len(words.NUMBER_WORDS)
-    if in_words and d.chance(0.15):
+    if slot.kind == "small" and int(value) < len(words.NUMBER_WORDS) and d.chance(0.15):
         return words.NUMBER_WORDS[int(value)]
     if slot.options and value.islower() and d.chance(0.2):
-        return value.upper() if len(value) <= ABBREVIATED and d.chance(0.5) else value.title()
+        return value.title()
     return value
-
-
-ABBREVIATED = 4
-"""What a tool lists in so many letters or fewer may stand in capitals in a request: pdf, png, eur."""
 
 
 def _camel(name: str) -> str:

@@ -10,17 +10,12 @@ from gpt_oss_tiny.draw import Phrasings
 
 @dataclass(frozen=True)
 class Slot:
-    """A parameter: the names it may have, the kind of its values, descriptions (with {e} for an example value).
-
-    `options` are all its values, and the schema lists them; `examples` are values as people write them, which may have
-    the fillers of `values`, as in "a week in {c}".
-    """
+    """A parameter: the names it may have, the kind of its values, descriptions (with {e} for an example value)."""
 
     names: tuple[str, ...]
     kind: str
     descriptions: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
-    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
-
 from gpt_oss_tiny import questions, results, skills, tools, values
 from gpt_oss_tiny.draw import Draw, Phrasings
 from gpt_oss_tiny.invented_tools import described, named
 from gpt_oss_tiny.requests import Request, declare, request, slot_value
 from gpt_oss_tiny.scene import Exchange, Reply, Scene
 from gpt_oss_tiny.tool_kinds import Domain
-from gpt_oss_tiny.tools import rivals
 from llm_server.conversation import Tool
+
+RIVALS = (
+    {"an addition", "a product", "a calculation"},
+    {"a conversion", "units"},
+    {"the time", "the time zone"},
+    {"an email", "a message", "a payment"},
+    {"a search", "a definition", "a user", "a price", "a restaurant", "finding text", "finding an address"},
+    {"a price", "a stock price", "a product", "buying"},
+    {"a web page", "an HTTP request"},
+    {"a note", "a task", "a reminder", "a list of things", "a timer"},
+    {"buying", "an order", "cancelling an order", "food", "a list of things", "an invoice"},
+    {"a flight", "a route"},
+    {"music", "a picture"},
+    {"a command", "Python code", "SQL", "a query"},
+    {"a message", "a chat post", "a call"},
+    {"a ticket", "a task"},
+    {"the weather", "the temperature"},
+    {"a setting", "the volume", "the light", "the temperature"},
+    {"a group", "a contact"},
+)
+"""Kinds of tools that could serve one request equally well, so they are never declared together."""
+
+
+def rivals(about: str) -> frozenset[str]:
+    """The kinds of tools that could be taken for this one, itself included."""
+    return _RIVALS.get(about, frozenset({about}))
+
+
+_RIVALS = {
+    domain.about: frozenset({domain.about}).union(*(group for group in RIVALS if domain.about in group))
+    for domain in tools.DOMAINS
+}
+
 
 SHELL = frozenset({
     "a command", "a file", "a folder", "deleting a file", "moving a file", "finding files", "SQL", "a query",
@@ -23,31 +52,10 @@ SHELL = frozenset({
 SHELL_TOOLS = tuple(domain for domain in tools.DOMAINS if domain.about in SHELL)
 
 
-def _parts(name: str) -> frozenset[str]:
-    """The words of a name: get_time, getTime and GetTime have two."""
-    return frozenset(part.lower() for part in re.findall(r"[A-Za-z][a-z]*", name))
-
-
-_PARTS = [(domain, [(name, _parts(name)) for name in domain.names]) for domain in tools.DOMAINS]
-
-
-def _namesakes(d: Draw, names: set[str]) -> list[Domain]:
-    """Some kinds of tools whose names have words in common with these, with those names only."""
-    said = frozenset[str]().union(*map(_parts, names))
-    alike = [(domain, tuple(n for n, parts in named if parts & said)) for domain, named in _PARTS]
-    found = [(domain, shared) for domain, shared in alike if shared]
-    return [replace(domain, names=shared) for domain, shared in d.sample(found, min(len(found), 3))]
-
-
 def other_tools(d: Draw, unwanted: frozenset[str], taken: set[str], count: int) -> list[Tool]:
-    """This many tools, of none of the unwanted kinds and with none of the taken names.
-
-    Some have names that resemble the taken ones, so that what a tool is for decides, and not a word of its name.
-    """
+    """This many tools, of none of the unwanted kinds and with none of the taken names."""
     found: list[Tool] = []
-    candidates = tools.beside(d, 2 * count + 8)
-    if taken and d.chance(0.4):
-        candidates = [*_namesakes(d, taken), *candidates]
+    candidates = d.sample(tools.DOMAINS, min(len(tools.DOMAINS), 2 * count + 8))
     if d.for_an_agent and d.chance(0.7):
         candidates = [*d.sample(SHELL_TOOLS, len(SHELL_TOOLS)), *candidates]
     for domain in candidates:
@@ -72,16 +80,8 @@ def around(d: Draw, *wanted: Request, count: int) -> tuple[Tool, ...]:
     """The wanted requests' tools, each once, among this many others that would not serve as well."""
     own = {request.tool.name: request.tool for request in wanted}
     count = number_of_others(d) if d.for_an_agent else count
-    unwanted = frozenset[str]().union(*(_as_good_for(request.about) for request in wanted))
+    unwanted = frozenset[str]().union(*(rivals(request.about) for request in wanted))
     return shuffled(d, *own.values(), *other_tools(d, unwanted, set(own), count))
-
-
-GENERAL = frozenset({"a search", "a command", "a calculation", "Python code"})
-"""Kinds of tools that could do much of what others are for, and those others are to be preferred."""
-
-
-def _as_good_for(about: str) -> frozenset[str]:
-    return rivals(about) if about in GENERAL else rivals(about) - GENERAL
 
 
 def number_of_others(d: Draw) -> int:
@@ -98,7 +98,7 @@ def shuffled(d: Draw, *declared: Tool) -> tuple[Tool, ...]:
 
 def tool_request(d: Draw) -> Request:
     kind = d.random.random()
-    return request(d, tools.asked_for(d)) if kind < 0.55 else described(d) if kind < 0.85 else named(d)
+    return request(d, d.pick(tools.ASKED_FOR)) if kind < 0.55 else described(d) if kind < 0.85 else named(d)
 
 
 RESULT_THOUGHTS = ("The tool has answered.", "I can tell the user the result.", "Nothing else is asked for.")
@@ -154,7 +154,7 @@ NEEDING_TOOLS = tuple(
 def unserved(d: Draw) -> tuple[str, Exchange]:
     """A request for which there is no tool, with the kind of tool that it would need."""
     about, text = _unserved_request(d)
-    thoughts = skills.thoughts("I have no tool for that.", "I should say so.")
+    thoughts = skills.thoughts(f"The user asks for {about}.", "I have no tool for that.")
     return about, Exchange(text, (Reply(thoughts, questions.NO_TOOL),))
 
 
@@ -190,7 +190,7 @@ PAIRED = tuple(domain for domain in tools.DOMAINS for _ in range(_PAIRED.get(dom
 def two_calls(d: Draw) -> Scene:
     """Two or three requests in one message, served one after the other."""
     kind = d.random.random()
-    first = request(d, d.pick(PAIRED) if kind < 0.45 else tools.asked_for(d)) if kind < 0.8 else described(d)
+    first = request(d, d.pick(PAIRED if kind < 0.45 else tools.ASKED_FOR)) if kind < 0.8 else described(d)
     again, text = _same_tool_again(d, first) if kind < 0.45 or d.chance(0.4) else ([], "")
     if not again:
         again = [_other_request(d, first)]
@@ -203,7 +203,7 @@ def _calls(d: Draw, skill: str, text: str, wanted: list[Request], found: list[st
     later = (
         Reply(
             (
-                f"The next tool is {each.tool.name}.",
+                f"The user also asks for {each.about}, so I call {each.tool.name}.",
                 *each.thoughts[1:3],
                 "Then I can answer with all results.",
             ),
@@ -251,7 +251,7 @@ def _same_tool_again(d: Draw, first: Request) -> tuple[list[Request], str]:
 def _other_request(d: Draw, first: Request) -> Request:
     taken = rivals(first.about)
     while True:
-        second = request(d, tools.asked_for(d)) if d.chance(0.7) else described(d)
+        second = request(d, d.pick(tools.ASKED_FOR)) if d.chance(0.7) else described(d)
         if second.about not in taken and second.tool.name != first.tool.name:
             return second
 

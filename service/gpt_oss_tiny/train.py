@@ -237,13 +237,13 @@ def flat_gradient(parameters: Sequence[Tensor]) -> Tensor:
 
 
 def load(model: GptOss, token_ids: list[int], folder: Path) -> None:
-    """Take over a checkpoint's weights. Ids without rows of their own in it start with zeros, as it knew them."""
+    """Take over a checkpoint's weights; it may have rows of its own for other ids, of which it takes the shared."""
     weights: dict[str, Tensor] = {}
     for part in sorted(folder.glob("model-*.safetensors")):
         weights.update(load_file(part))
     known = {token: row for row, token in enumerate(weights["token_ids"].tolist())}
     theirs = weights.pop("model.embed_tokens.weight")
-    ours = model.embed_tokens.weight.data.zero_()
+    ours = model.embed_tokens.weight.data
     shared = [(row, known[token]) for row, token in enumerate(token_ids) if token in known]
     ours[[row for row, _ in shared]] = theirs[[row for _, row in shared]].to(ours.device)
     ours[len(token_ids) :] = theirs[len(known) :].to(ours.device)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date, timedelta
 from itertools import accumulate
 from typing import Final
 
-from gpt_oss_tiny import natural, words
-from gpt_oss_tiny.draw import Draw, Words
+from gpt_oss_tiny import words
+from gpt_oss_tiny.draw import Draw
 
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _HEX: Final = "0123456789abcdef"
@@ -90,20 +90,16 @@ def host(d: Draw) -> str:
     )
 
 
-def file_name(d: Draw, extensions: Sequence[str] = words.EXTENSIONS) -> str:
+def file_name(d: Draw) -> str:
     kind = d.random.random()
-    if kind < 0.2 and extensions is words.EXTENSIONS:
+    if kind < 0.06:
         return d.pick(words.SPECIAL_FILES)
     stem = naming_word(d) if kind < 0.6 else f"{naming_word(d)}{d.pick(('_', '-', '_', '.'))}{naming_word(d)}"
     if d.chance(0.1):
         stem = stem.title()
     if d.chance(0.1):
         stem += str(d.between(1, 99))
-    return f"{stem}.{d.pick(extensions)}"
-
-
-def _file_of(*extensions: str) -> Callable[[Draw], str]:
-    return lambda d: (f"{folder(d).rstrip('/')}/" if d.chance(0.4) else "") + file_name(d, extensions)
+    return f"{stem}.{d.pick(words.EXTENSIONS)}"
 
 
 def _folders(d: Draw) -> str:
@@ -219,8 +215,7 @@ _TEXTS: Final = (
 )  # fmt: skip
 
 
-def filled(d: Draw, template: str) -> str:
-    """The template with a drawn word, city, number, name, first name or time for each {w}, {c}, {n}, {N}, {p}, {h}."""
+def _filled(d: Draw, template: str) -> str:
     parts = template.split("{")
     made = [parts[0]]
     for part in parts[1:]:
@@ -244,28 +239,14 @@ def prose(d: Draw, low: int, high: int) -> str:
     return " ".join(said)
 
 
-def _natural(phrases: tuple[str, ...]) -> Callable[[Draw], str]:
-    """Draws one of these, of which some appear in evaluation only."""
-    known = Words(phrases)
-    return lambda d: filled(d, d.word(known))
-
-
-_search, _message, _title = _natural(natural.SEARCHES), _natural(natural.MESSAGES), _natural(natural.TITLES)
-_cuisine = _natural(natural.CUISINES)
-
-
 def topic(d: Draw) -> str:
-    if d.chance(0.45):
-        return _search(d)
-    return words_of(d, 1, 3) if d.chance(0.6) else filled(d, d.pick(_TOPICS))
+    return words_of(d, 1, 3) if d.chance(0.6) else _filled(d, d.pick(_TOPICS))
 
 
 def text(d: Draw) -> str:
-    if d.chance(0.4):
-        return _message(d)
     if d.chance(0.15):
         return d.pick(SAYINGS)
-    return words_of(d, 2, 7) if d.chance(0.45) else filled(d, d.pick(_TEXTS))
+    return words_of(d, 2, 7) if d.chance(0.45) else _filled(d, d.pick(_TEXTS))
 
 
 SAYINGS: Final = (
@@ -278,7 +259,7 @@ SAYINGS: Final = (
 
 def sentence(d: Draw) -> str:
     if d.chance(0.5):
-        said = filled(d, d.pick(_TEXTS))
+        said = _filled(d, d.pick(_TEXTS))
         said = said[:1].upper() + said[1:]
     else:
         rest = words_of(d, 1, 8) if d.chance(0.5) else prose(d, 2, 10)
@@ -287,13 +268,11 @@ def sentence(d: Draw) -> str:
 
 
 def title(d: Draw) -> str:
-    if d.chance(0.4):
-        return _title(d)
     kind = d.random.random()
     if kind < 0.3:
         return words_of(d, 1, 4)
     if kind < 0.45:
-        return filled(d, d.pick(_TOPICS))
+        return topic(d)
     if kind < 0.6:
         return d.pick(words.TITLE_FORMS).format(a=naming_word(d).title(), b=naming_word(d).title())
     return capitalized(d, 4)
@@ -378,17 +357,10 @@ _QUOTED: Final[tuple[tuple[float, Callable[[Draw], str]], ...]] = (
     (0.02, lambda d: " ".join(integer(d) for _ in range(d.between(2, 6)))),
     (0.11, _one_of_any_kind),
 )
-_DEFINABLE: Final = Words(natural.WORDS_TO_DEFINE)
 _QUOTABLE: Final = tuple(made for _, made in _QUOTED)
 _SHARES: Final = tuple(accumulate(share for share, _ in _QUOTED))
 
 _NO_QUOTES: Final = str.maketrans("", "", '"`')
-
-
-def _or_words(phrases: tuple[str, ...], share: float) -> Callable[[Draw], str]:
-    drawn = _natural(phrases)
-    return lambda d: drawn(d) if d.chance(share) else words_of(d, 1, 3)
-
 
 KINDS: Final[dict[str, Callable[[Draw], str]]] = {
     "word": word,
@@ -403,8 +375,6 @@ KINDS: Final[dict[str, Callable[[Draw], str]]] = {
     "email": email,
     "file": file_name,
     "path": path,
-    "image": _file_of("png", "jpg", "jpeg", "webp", "gif", "JPG", "heic"),
-    "document": _file_of("docx", "md", "html", "csv", "xlsx", "txt", "odt", "pptx", "json", "png", "wav", "pdf"),
     "folder": folder,
     "url": url,
     "day": lambda d: day(d).isoformat(),
@@ -414,13 +384,6 @@ KINDS: Final[dict[str, Callable[[Draw], str]]] = {
     "topic": topic,
     "text": text,
     "title": title,
-    "todo": _or_words(natural.TODOS, 0.75),
-    "song": _or_words(natural.SONGS, 0.6),
-    "subject": _or_words(natural.SUBJECTS, 0.7),
-    "definable": lambda d: d.word(_DEFINABLE) if d.chance(0.6) else word(d),
-    "venue": _or_words(natural.VENUES, 0.75),
-    "goods": _or_words(natural.GOODS, 0.6),
-    "cuisine": _cuisine,
     "sentence": sentence,
     "command": command,
     "price": price,
@@ -432,7 +395,7 @@ KINDS: Final[dict[str, Callable[[Draw], str]]] = {
     "channel": lambda d: d.pick(("#general", "#random", "#dev")) if d.chance(0.3) else f"#{naming_word(d)}",
     "color": lambda d: d.pick(words.COLORS),
     "animal": lambda d: d.pick(words.ANIMALS),
-    "food": lambda d: d.pick(words.FOODS) if d.chance(0.6) else _cuisine(d) if d.chance(0.6) else word(d),
+    "food": lambda d: d.pick(words.FOODS) if d.chance(0.7) else word(d),
     "language": lambda d: d.pick(words.LANGUAGES),
     "currency": lambda d: d.pick(words.CURRENCIES),
     "symbol": lambda d: d.pick(words.SYMBOLS),
@@ -445,7 +408,7 @@ KINDS: Final[dict[str, Callable[[Draw], str]]] = {
     "number": number,
     "flag": lambda d: d.pick(("true", "false")),
     "sum": lambda d: d.pick(("{a} {o} {b}", "{a} {o} {b}", "{a}{o}{b}", "({a} {o} {b}) {p} {c}", "{a} {o} {b} {p} {c}"))
-    .format(a=number(d), b=number(d), c=small(d), o=d.pick("+-*/"), p=d.pick("+-*/")),
+    .format(a=integer(d), b=integer(d), c=small(d), o=d.pick("+-*/"), p=d.pick("+-*/")),
 }  # fmt: skip
 """Kinds of values by name, as the tools' parameters ask for them."""
 

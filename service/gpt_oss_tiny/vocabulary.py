@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Final
 
 from gpt_oss_tiny.as_read import as_read
-from gpt_oss_tiny.corpus import FRAME, SKILLS, scenes, training_document
+from gpt_oss_tiny.corpus import SKILLS, scenes, training_document
 from gpt_oss_tiny.scene import Document, emission, prompt
 from gpt_oss_tiny.token_forms import token_forms
 from llm_server.harmony.encoding import END_OF_TEXT, FIRST_SPECIAL, RETURN, token_bytes
@@ -44,16 +44,13 @@ def _is_basic(text: bytes) -> bool:
 
 
 def _met() -> Counter[int]:
-    """How often each token occurs in a sample of the corpus, held-out scenes included.
-
-    An agent's frame is long, and is only to be read past, so it does not count.
-    """
+    """How often each token occurs in a sample of the corpus, held-out scenes included."""
     met: Counter[int] = Counter()
     for seed in range(_SAMPLED):
-        document = as_read(training_document(seed, without=FRAME))
+        document = as_read(training_document(seed))
         met.update(document.tokens)
         met.update({token: _KNOWN for token in _known(document)})
-    for skill in (skill for skill in SKILLS if skill != FRAME):
+    for skill in SKILLS:
         for scene in scenes(1, "new phrasings", skill, 200) + scenes(1, "new values", skill, 200):
             for number, reply in enumerate(scene.last.replies):
                 met.update(prompt(scene, number, keep_analysis=False))

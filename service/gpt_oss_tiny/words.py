@@ -102,13 +102,8 @@ LANGUAGES = _words(
     "English French German Spanish Italian Portuguese Dutch Swedish Polish Greek Turkish Russian Japanese "
     "Chinese Korean Arabic Hindi Latin Danish Finnish Norwegian Czech Hungarian Ukrainian Hebrew Thai Vietnamese"
 )
-CURRENCIES = ("USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "CNY", "INR", "SEK", "BRL", "MXN",
-    "KRW", "PLN", "NOK", "DKK",
-              "dollars", "euros", "pounds", "yen", "francs", "pesos", "rupees", "US dollars",
-              "kronor", "yuan")  # fmt: skip
-SYMBOLS = ("AAPL", "MSFT", "GOOG", "AMZN", "TSLA", "META", "NVDA", "IBM", "INTC", "AMD", "ORCL", "NFLX", "SAP", "SONY",
-           "GOOGL", "UBER", "SHOP", "DIS", "KO", "PEP", "BA", "JPM", "V", "MA", "CRM", "ADBE",
-           "QCOM", "SPOT", "PYPL")  # fmt: skip
+CURRENCIES = ("USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "CNY", "INR", "SEK", "BRL", "MXN")
+SYMBOLS = ("AAPL", "MSFT", "GOOG", "AMZN", "TSLA", "META", "NVDA", "IBM", "INTC", "AMD", "ORCL", "NFLX", "SAP", "SONY")
 TIME_ZONES = (
     "UTC", "Europe/Paris", "Europe/London", "Europe/Berlin", "America/New_York", "America/Chicago", "Asia/Tokyo",
     "Asia/Kolkata", "Australia/Sydney", "America/Los_Angeles", "Africa/Cairo", "Asia/Singapore", "America/Toronto",
@@ -140,12 +135,7 @@ TITLE_FORMS = (
 SPECIAL_FILES = ("README.md", "Makefile", "package.json", "pyproject.toml", "Dockerfile", ".env", "main.py",
 "notes.txt",
                  "index.html", "config.yaml", "todo.txt", "requirements.txt", ".gitignore", "test.py",
-                 "data.csv", "tsconfig.json", "setup.py", "Cargo.toml", "go.mod", "CHANGELOG.md", "LICENSE", "app.py",
-                 "server.js", "style.css", "main.go", "config.json", "settings.json",
-                 "docker-compose.yml", "report.pdf",
-                 "settings.yaml", "notes.md", "log.txt", "schema.sql", "utils.py", "index.ts", "App.tsx", "script.sh",
-                 "budget.xlsx", "resume.pdf", "vacation.jpg", "backup.zip", "users.csv", "main.rs",
-                 "pom.xml")  # fmt: skip
+                 "data.csv")  # fmt: skip
 SPECIAL_PATHS = ("/etc/hosts", "/etc/passwd", "/tmp/a.txt", "/var/log/syslog", "~/.bashrc", "src/main.py", "./run.sh",
                  "/etc/hostname", "/proc/cpuinfo", "~/notes.txt", "docs/index.md", "C:/Users/me/a.txt")  # fmt: skip
 COMMANDS = (
@@ -164,18 +154,6 @@ COMMANDS = (
     "uv sync",
     "sleep {n}", "ssh {w}", "ping {w}.com", "sort {f} | uniq", "cat {f} | grep {w}", "node {f}", "{w} --{v}",
     "{w} -{n}",
-    "make build", "make", "make {w} {v}", "npm run build", "npm run dev", "npm ci", "yarn build",
-    "yarn", "git log --oneline",
-    "docker compose up -d", "docker compose down", "kubectl get pods", "kubectl logs {w}",
-    "git push origin {w}", "git stash",
-    "pip list", "pip freeze", "pytest -q", "pytest tests/", "npx tsc", "terraform plan",
-    "systemctl status {w}", "ls -lh",
-    "cargo run --release", "go test ./...", "mvn package", "git branch -a", "node --version",
-    "python --version", "uptime",
-    "python -m {w}", "git checkout -b {w}", "git commit -m \"{w} {v}\"", "git rebase {w}",
-    "brew install {w}", "ip addr",
-    "apt-get update", "apt install {w}", "journalctl -u {w}", "crontab -l", "history", "hostname",
-    "cmake .", "id", "vim {f}",
     "{w} {v} {f}", "sudo {w} {v}", "free -m", "env", "which {w}", "bash {f}", "tar -xzf {w}.tar.gz", "du -sh {d}",
 )  # fmt: skip
 SNIPPETS = (
@@ -197,8 +175,7 @@ SQL_FORMS = (
     "SELECT {c} FROM {t} WHERE id = {n}", "SELECT * FROM {t} ORDER BY {c}", "DELETE FROM {t} WHERE id = {n}",
     "SELECT * FROM {t} WHERE {c} > {n}", "SELECT {c}, {t} FROM {v}", "DROP TABLE {t}",
 )  # fmt: skip
-ROOMS = ("kitchen", "bedroom", "living room", "bathroom", "office", "garage", "garden", "hallway", "basement", "attic",
-         "dining room", "guest room", "nursery", "porch", "studio", "kids room", "conference room")  # fmt: skip
+ROOMS = ("kitchen", "bedroom", "living room", "bathroom", "office", "garage", "garden", "hallway", "basement", "attic")
 EXTENSIONS = ("txt", "md", "py", "json", "csv", "html", "js", "log", "pdf", "yaml", "toml", "sh", "xml", "rs", "go")
 FOLDERS = ("src", "docs", "data", "tmp", "home", "etc", "var", "usr", "logs", "tests", "config", "app", "build", "lib")
 HOSTS = (
