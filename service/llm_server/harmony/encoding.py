@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -74,6 +74,11 @@ def harmony_encoding() -> HarmonyEncoding:
 def token_bytes(token: int) -> bytes:
     """The bytes of one ordinary token; a token may end in the middle of a UTF-8 character."""
     return bytes(harmony_encoding()._inner.decode_bytes([token]))
+
+
+def bytes_of(tokens: Sequence[int]) -> bytes:
+    """The bytes of any tokens, special ones spelled."""
+    return bytes(harmony_encoding()._inner.decode_bytes(list(tokens)))
 
 
 def encode(text: str) -> list[int]:

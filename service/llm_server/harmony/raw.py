@@ -10,39 +10,56 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN, START, encode, is_special
+from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN, START, bytes_of, encode
 from llm_server.harmony.tokens import text_of
 
 _PLAIN_TEXT: Final = "<|channel|>final<|message|>"
 """What plain text is taken to stand behind. Spelled, so that the parser heeds markers that are."""
 
-_SPELLED_ENDS: Final = ("<|end|>", "<|return|>", "<|call|>")
+_ASSISTANT: Final = b"assistant"
+_SPELLED_START: Final = b"<|start|>"
+_SPELLED_ENDS: Final = (b"<|end|>", b"<|return|>", b"<|call|>")
 
 
 def unfinished(prompt: Sequence[int]) -> list[int]:
-    """What to read first, to be in the state in which the model goes on: see `HarmonyParser.resume`."""
-    return _unfinished_tokens(prompt) if any(map(is_special, prompt)) else _unfinished_text(text_of(prompt))
+    """What to read first, to be in the state in which the model goes on: see `HarmonyParser.resume`.
 
-
-def _unfinished_tokens(prompt: Sequence[int]) -> list[int]:
-    """Cut, and not written and encoded anew: the encoding takes minutes for a long run of one character."""
+    In a message that special tokens begin, a marker that is spelled is text. Where they begin none, as in a text with a
+    token in front of it, spelled ones count.
+    """
     ended = _behind_last(prompt, (END, RETURN, CALL))
     rest = prompt[ended:]
     message = list(rest[max(_behind_last(rest, (START,)) - 1, 0) :])
-    is_header = message[:1] == [START] and MESSAGE not in message and text_of(message[1:]).startswith("assistant")
-    if is_header or CHANNEL in message:
-        return message
-    return [] if ended and not text_of(rest).strip() else encode(_PLAIN_TEXT)
+    is_header = message[:1] == [START] and MESSAGE not in message and _is_of_assistant(text_of(message[1:]).encode())
+    return message if is_header or CHANNEL in message else _unfinished_text(prompt)
 
 
-def _unfinished_text(text: str) -> list[int]:
+def _unfinished_text(prompt: Sequence[int]) -> list[int]:
+    """Cut, and not written and encoded anew: the encoding takes minutes for a long run of one character."""
+    text = bytes_of(prompt)
     ended = max(text.rfind(marker) + len(marker) if marker in text else 0 for marker in _SPELLED_ENDS)
     rest = text[ended:]
-    message = rest[max(rest.rfind("<|start|>"), 0) :]
-    is_header = message.startswith("<|start|>assistant") and "<|message|>" not in message
-    if is_header or "<|channel|>" in message:
-        return encode(message)
-    return [] if ended and not rest.strip() else encode(_PLAIN_TEXT)
+    message = rest[max(rest.rfind(_SPELLED_START), 0) :]
+    is_header = message.startswith(_SPELLED_START) and b"<|message|>" not in message
+    if (is_header and _is_of_assistant(message.removeprefix(_SPELLED_START))) or b"<|channel|>" in message:
+        return _last_bytes(prompt, len(message))
+    if ended and _SPELLED_START.startswith(rest.strip()):
+        return encode(rest.strip().decode())
+    return encode(_PLAIN_TEXT)
+
+
+def _is_of_assistant(header: bytes) -> bool:
+    """Whether a header says so, or breaks off before it says of whom it is."""
+    return header.startswith(_ASSISTANT) or _ASSISTANT.startswith(header)
+
+
+def _last_bytes(tokens: Sequence[int], count: int) -> list[int]:
+    """The tokens that make up so many bytes at the end; of the first one, what belongs to them, encoded anew."""
+    first = len(tokens)
+    while count > 0:
+        first -= 1
+        count -= len(part := bytes_of(tokens[first : first + 1]))
+    return [*encode(part[-count:].decode(errors="replace")), *tokens[first + 1 :]] if count else list(tokens[first:])
 
 
 def _behind_last(tokens: Sequence[int], markers: Collection[int]) -> int:

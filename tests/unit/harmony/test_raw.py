@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llm_server.events import BlockDelta, BlockStart, Event
 from llm_server.harmony.encoding import END_OF_TEXT, encode, harmony_encoding
@@ -66,12 +68,47 @@ WRITTEN = [pytest.param(special, id="special tokens"), pytest.param(encode, id="
         ("<|start|>assistant<|channel|>final<|message|>The answer", " is 4.<|return|>", " is 4."),
         ("<|start|>assistant<|message|>The answer", " is 4.<|return|>", " is 4."),
         ("<|start|>assistant<|channel|>final<|message|>Done.<|return|>", "<|start|>user<|message|>More", ""),
+        (
+            "<|start|>user<|message|>Hi<|end|><|start|>",
+            f"assistant<|channel|>analysis<|message|>No{REST_OF_TURN}",
+            "Shown.",
+        ),
+        ("<|start|>user<|message|>Hi<|end|><|start|>ass", "istant<|channel|>final<|message|>Yes<|return|>", "Yes"),
     ],
 )
 def test_analysis_is_hidden_wherever_the_prompt_leaves_off(
     write: Callable[[str], list[int]], prompt: str, generated: str, expected: str
 ) -> None:
     assert shown(write(prompt), write(generated)) == expected
+
+
+@pytest.mark.parametrize("cut", ["<", "<|", "<|sta", "<|start|", "\n<|start"])
+def test_a_marker_may_break_off_in_its_middle(cut: str) -> None:
+    prompt = encode(f"<|start|>user<|message|>Hi<|end|>{cut}")
+    rest = "<|start|>".removeprefix(cut.strip()) + "assistant<|channel|>final<|message|>Yes<|return|>"
+    assert shown(prompt, encode(rest)) == "Yes"
+
+
+@pytest.mark.parametrize("first", ["<|startoftext|>", "<|endoftext|>", "<|start|>system<|message|>Be kind.<|end|>"])
+def test_a_spelled_conversation_may_stand_behind_special_tokens(first: str) -> None:
+    begun = "<|start|>user<|message|>Hi<|end|><|start|>assistant<|channel|>analysis<|message|>The user"
+    assert shown([*special(first), *encode(begun)], special(f" says hi{REST_OF_TURN}")) == "Shown."
+
+
+MARKED = ["<|start|>", "user", "<|message|>", "Hi", "<|end|>", "<|start|>", "assistant", "<|channel|>", "analysis",
+          "<|message|>", "The user"]  # fmt: skip
+
+
+@given(st.lists(st.booleans(), min_size=len(MARKED), max_size=len(MARKED)))
+def test_each_marker_may_be_special_or_spelled(are_special: list[bool]) -> None:
+    pairs = zip(MARKED, are_special, strict=True)
+    prompt = [token for text, is_special in pairs for token in (special if is_special else encode)(text)]
+    assert shown(prompt, special(f" says hi{REST_OF_TURN}")) == "Shown."
+
+
+def test_a_spelled_end_does_not_end_what_special_tokens_began() -> None:
+    begun = special("<|start|>assistant<|channel|>analysis<|message|>")
+    assert shown([*begun, *encode("<|end|> is a marker. I")], special(f" know it{REST_OF_TURN}")) == "Shown."
 
 
 def test_a_prompt_is_read_as_the_tokens_that_it_is() -> None:
