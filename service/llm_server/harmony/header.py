@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Final, Literal, TypeAlias
 
 from llm_server.events import TokenLogprob
@@ -23,6 +24,9 @@ RECIPIENT: Final = re.compile(
     r"(?:(?:to|recipient)\s*=\s*)+(?:[\"'`]|<(?!\|))?((?:(?:function|tool)s?[.:]\s+)?[^\s<{\"'`]*)", re.IGNORECASE
 )
 """The recipient is its group; it may be empty."""
+
+_MISSPELT: Final = 0.75
+"""How much of a word is that of another, so that it is taken for it: two letters of eight may be wrong or swapped."""
 
 _THINKING = ("think", "thought", "reason", "scratchpad", "internal")
 _COMMENTARIES = re.compile(r"^(?:commentary)+")
@@ -129,9 +133,9 @@ def is_addressed(text: str) -> bool:
 
 
 def channel_in(text: str) -> Channel | None:
-    """The channel that a section names. Whatever mentions analysis is analysis."""
+    """The channel that a section names. Whatever mentions analysis, or is nearly spelled so, is analysis."""
     name = RECIPIENT.sub(" ", text).strip(_AROUND).casefold()
-    if "analysis" in name or name.startswith(_THINKING):
+    if "analysis" in name or name.startswith(_THINKING) or get_close_matches(name, ("analysis",), cutoff=_MISSPELT):
         return "analysis"
     if name.startswith("final"):
         return "final"

@@ -50,6 +50,15 @@ def test_each_token_of_an_answer_is_shown_at_once() -> None:
     assert [text_of(events) for events in feed(reader, tokens)] == [token_bytes(token).decode() for token in tokens]
 
 
+@pytest.mark.parametrize("channel", ["anaylsis", "analyis", "anlysis", "analisys", "Analyss", "analyysis"])
+def test_a_misspelt_analysis_is_hidden(channel: str) -> None:
+    reader = parser()
+    events = [
+        event for token in encode(f"<|channel|>{channel}<|message|>They want a tree.") for event in reader.feed(token)
+    ]
+    assert text_of([*events, *reader.finish(truncated=True)]) == ""
+
+
 def test_a_block_of_text_begins_with_its_first_text() -> None:
     reader = parser()
     header, (first, second, *_) = encode("<|channel|>final<|message|>"), encode("One two")
