@@ -18,7 +18,7 @@ from llguidance import LLMatcher
 from llm_server.conversation import GenerationRequest, Tool
 from llm_server.errors import BadRequest, ToolRefused
 from llm_server.harmony.faults import TOO_COMPLEX, KnownFaults, reason
-from llm_server.harmony.schemas import closed, json_rule, telling_keywords, weakened
+from llm_server.harmony.schemas import closed, json_rule, names_only, telling_keywords, weakened
 
 HEADERS: Final = 14
 """Tokens of what stands around analysis and answer, and a few words of the answer. With less, there is no analysis."""
@@ -193,9 +193,16 @@ def _first_enforceable(rules: Sequence[str], faults: Mapping[str, str]) -> str |
 
 
 def _rules_of(tool: Tool) -> list[str]:
+    """What the tool takes, the strictest rule first.
+
+    Unless the tool is strict, a schema that nobody can follow is no reason to refuse a request: in the end only the names
+    of its properties are enforced, or that it is an object.
+    """
     match tool.freeform:
         case None:
-            return _schema_rules(_input_schema(tool.parameters), tool.strict)
+            schema = _input_schema(tool.parameters)
+            rules = _schema_rules(schema, tool.strict)
+            return rules if tool.strict else [*rules, json_rule(names_only(schema), strict=False), _ANY_OBJECT]
         case freeform if freeform.syntax == "regex":
             return [f"/{_SLASHES.sub(_escaped, freeform.definition)}/"]
         case freeform if freeform.syntax == "lark":

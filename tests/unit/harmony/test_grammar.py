@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,9 +15,10 @@ from fakes import message, next_message, reply, text_tokens
 from llm_server.conversation import Conversation, Freeform, GenerationRequest, Tool, ToolChoice, UserText
 from llm_server.errors import BadRequest
 from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN
-from llm_server.harmony.grammar import MOST_COUNTED_CALLS, turn_grammar
+from llm_server.harmony.grammar import MOST_COUNTED_CALLS, rules_to_try, turn_grammar
 from llm_server.harmony.guard import guard_tokenizer
 from llm_server.harmony.schemas import MAX_SCHEMA_DEPTH
+from llm_server.harmony.trial_process import fault
 
 WEATHER = Tool(
     "get_weather",
@@ -40,9 +43,14 @@ def request(*tools: Tool, **changes: Any) -> GenerationRequest:
     return replace(HELLO, conversation=replace(HELLO.conversation, tools=tools), **changes)
 
 
-def accepted(asked: GenerationRequest, tokens: list[int]) -> int:
+def tried(asked: GenerationRequest) -> dict[str, str]:
+    """What the grammar library says of the caller's rules."""
+    return {rule: fault(rule) for rule in rules_to_try(asked)}
+
+
+def accepted(asked: GenerationRequest, tokens: list[int], faults: Mapping[str, str] = MappingProxyType({})) -> int:
     """How many of the tokens are legal; all of them and the end of the turn is `len(tokens)`."""
-    matcher = LLMatcher(tokenizer(), LLMatcher.grammar_from_lark(turn_grammar(asked)), log_level=0)
+    matcher = LLMatcher(tokenizer(), LLMatcher.grammar_from_lark(turn_grammar(asked, faults)), log_level=0)
     for count, token in enumerate(tokens):
         if not matcher.consume_token(token):
             return count
@@ -228,6 +236,30 @@ def test_a_tool_that_is_not_strict_is_held_to_what_can_be_enforced() -> None:
     asked = request(Tool("f", parameters=schema))
     assert accepted(asked, call("f", '{"a": 1}')) > 0
     assert accepted(asked, call("f", '{"a": "x"}')) < len(call("f", '{"a": "x"}'))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"$ref": "https://example.com/s.json"},
+        {"$ref": "#/$defs/List<T>"},
+        {"$ref": "#/$defs/Missing"},
+        {"type": "file"},
+        {"type": "string", "required": True},
+    ],
+)
+def test_of_a_schema_that_nobody_can_follow_the_names_remain(part: dict[str, Any]) -> None:
+    asked = request(Tool("f", parameters={"type": "object", "properties": {"a": part}, "required": ["a"]}))
+    assert accepted(asked, call("f", '{"a": {"b": 1}}'), tried(asked)) > 0
+    assert 0 <= accepted(asked, call("f", '{"b": 1}'), tried(asked)) < len(call("f", '{"b": 1}'))
+
+
+@pytest.mark.parametrize(
+    "schema", [{"properties": []}, {"additionalProperties": "no"}, {"required": ["a"]}, {"$id": "a b"}]
+)
+def test_a_tool_with_no_schema_to_speak_of_takes_any_object(schema: dict[str, Any]) -> None:
+    asked = request(Tool("f", parameters={"type": "object", **schema}))
+    assert accepted(asked, call("f", '{"a": 1}'), tried(asked)) > 0
 
 
 def many_tools(count: int, *, strict: bool = False) -> list[Tool]:
