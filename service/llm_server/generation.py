@@ -112,12 +112,13 @@ class Generator:
         request, identifiers = identified(replace(request, conversation=self._unmarked(request.conversation)))
         prompt = await self._prompt(request)
         watch.rendered(len(prompt.tokens))
+        room = self._room(prompt)
         try:
-            grammar = await self._grammar(request)
+            grammar = await self._grammar(replace(request, max_tokens=_limit(request.max_tokens, room)))
         except ToolRefused as refused:
             raise ToolRefused(identifiers.name(refused.tool), refused.why) from None
         watch.guarded()
-        submission = self._submission(request, prompt, grammar)
+        submission = self._submission(request, prompt, grammar, room)
         try:
             async with asyncio.timeout_at(deadline):
                 stream = await self._engine.submit(submission)
@@ -153,12 +154,16 @@ class Generator:
         faults = await shared_trials().faults(await asyncio.to_thread(rules_to_try, request))
         return await asyncio.to_thread(turn_grammar, request, faults)
 
-    def _submission(self, request: GenerationRequest, prompt: Prompt, grammar: str) -> Submit:
-        if is_special(max(request.sampling.logit_bias, default=0)):
-            raise BadRequest("'logit_bias' holds an id that is no token of text.", param="logit_bias")
+    def _room(self, prompt: Prompt) -> int:
+        """How many tokens the context has left for the answer."""
         room = self._context_length() - len(prompt.tokens)
         if room < 1:
             raise ContextTooLong(limit=self._context_length(), prompt=len(prompt.tokens))
+        return room
+
+    def _submission(self, request: GenerationRequest, prompt: Prompt, grammar: str, room: int) -> Submit:
+        if is_special(max(request.sampling.logit_bias, default=0)):
+            raise BadRequest("'logit_bias' holds an id that is no token of text.", param="logit_bias")
         return Submit(
             request_id=secrets.token_hex(16),
             prompt=list(prompt.tokens),
@@ -174,6 +179,18 @@ class Generator:
         if status is None or status.model is None:
             raise EngineUnavailable("The model is still loading.", retry_after=2)
         return status.model.context_length
+
+
+def _limit(asked: int | None, room: int) -> int:
+    """How long an answer the grammar has to allow for: what was asked, or what the context has room for.
+
+    The room is rounded down to its first two binary digits. It is another one in each turn, and each limit is a grammar
+    that has to be compiled.
+    """
+    if asked is not None and asked <= room:
+        return asked
+    rest = max(room.bit_length() - 2, 0)
+    return room >> rest << rest
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from fakes import LOADING, READY, Fail, Hang, ScriptedEngine, ScriptedStream, message, next_message, reply, tool_call
 from llm_server.conversation import (
@@ -23,6 +24,7 @@ from llm_server.errors import ContextTooLong, EngineUnavailable, Overloaded, Req
 from llm_server.events import BlockDelta, BlockStart, BlockStop, Completion, Usage, collect
 from llm_server.generation import Generation, Generator
 from llm_server.harmony.encoding import CALL, END, RETURN, encode, harmony_encoding
+from llm_server.harmony.grammar import turn_grammar
 from llm_server.harmony.render import render
 
 REQUEST = GenerationRequest(Conversation((UserText("Hello"),)))
@@ -53,6 +55,19 @@ async def test_max_tokens_is_clamped_to_the_context(wanted: int, granted: int | 
     [submission] = engine.submissions
     assert READY.model is not None
     assert submission.max_tokens == (granted or READY.model.context_length - len(submission.prompt))
+
+
+@pytest.mark.parametrize("wanted", [None, 128_000])
+async def test_thoughts_leave_room_for_an_answer_where_the_context_ends(wanted: int | None) -> None:
+    prompt = len(render(REQUEST.conversation).tokens)
+    assert READY.model is not None
+    status = structs.replace(READY, model=structs.replace(READY.model, context_length=prompt + 40))
+    engine = ScriptedEngine(reply("Greet.", "Hello!"), status=status)
+    await complete(engine, replace(REQUEST, max_tokens=wanted))
+    [nearly_full] = engine.submissions
+    assert nearly_full.max_tokens == 40
+    assert "[max_tokens=" in nearly_full.grammar
+    assert nearly_full.grammar == turn_grammar(replace(REQUEST, max_tokens=32))
 
 
 async def test_usage_counts_every_token_and_the_reasoning_among_them() -> None:
