@@ -171,7 +171,9 @@ def _finite(digits: str) -> float:
 def _short(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise BadRequest(f"The body holds an integer of more than {MAX_DIGITS} digits.")
-    return int(digits)
+    if not -(2**63) <= (number := int(digits)) < 2**64:
+        raise BadRequest("The body holds an integer of more than 64 bits.")
+    return number
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

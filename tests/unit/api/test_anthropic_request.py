@@ -34,6 +34,9 @@ READ: Wire = {"name": "Read", "description": "Reads a file.", "input_schema": SC
 CALL: Wire = {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"path": "é.txt", "n": 1.5}}
 
 
+RESULT: Wire = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "rain"}
+
+
 def generation(**fields: Any) -> GenerationRequest:
     body = {"model": "gpt-oss-20b", "max_tokens": 64, "messages": [{"role": "user", "content": "Hi"}], **fields}
     return to_generation(validate(MessagesRequest, body))
@@ -337,8 +340,13 @@ def test_a_thinking_budget_bounds_the_reasoning() -> None:
 
 
 def test_a_tool_choice_that_is_not_offered_is_refused() -> None:
-    with pytest.raises(BadRequest, match="tool_choice"):
+    with pytest.raises(BadRequest, match="tool_choice: the tool 'Write' can not be called"):
         generation(tools=[READ], tool_choice={"type": "tool", "name": "Write"})
+
+
+def test_a_top_k_beyond_any_vocabulary_is_refused() -> None:
+    with pytest.raises(BadRequest, match="top_k"):
+        generation(top_k=10**7)
 
 
 @pytest.mark.parametrize("name", ["", "two words", "Read<|call|>", "a" * 129, None])
@@ -423,6 +431,37 @@ def test_a_failed_tool_of_another_server_says_so() -> None:
 def test_a_summary_stands_for_what_it_summarises() -> None:
     said = items(assistant({"type": "compaction", "content": "They greeted."}), user("Go on."))
     assert said == (Instructions(f"{SUMMARY}They greeted."), UserText("Go on."))
+
+
+def test_nothing_before_a_summary_is_told_again() -> None:
+    first = {"type": "compaction", "content": "They greeted."}
+    messages = [user("Hi"), assistant("Hello!", first, "Yes?"), user("Read it."), assistant(CALL)]
+    assert items(*messages, user(RESULT))[:3] == (
+        Instructions(f"{SUMMARY}They greeted."), AssistantText("Yes?"), UserText("Read it."),
+    )  # fmt: skip
+    second = {"type": "compaction", "content": "They read a file."}
+    assert items(*messages, user(RESULT), assistant(second, "Done."), user("Thanks!")) == (
+        Instructions(f"{SUMMARY}They read a file."), AssistantText("Done."), UserText("Thanks!"),
+    )  # fmt: skip
+    assert items(*messages, user(RESULT), assistant(first), user({**RESULT, "content": "again"}))[-1] == ToolResult(
+        "toolu_1", "Read", "again"
+    )
+    assert len(items(user("Hi"), assistant("Hello!", {"type": "compaction", "content": None}), user("Go on."))) == 3
+
+
+def test_results_come_before_what_a_user_says_beside_them() -> None:
+    second = {**CALL, "id": "toolu_2"}
+    said = items(user("Hi"), assistant(CALL, second), user({**RESULT, "tool_use_id": "toolu_2"}, "Go on.", RESULT))
+    assert [type(item) for item in said[-3:]] == [ToolResult, ToolResult, UserText]
+
+
+def test_media_in_a_document_of_a_result_leave_its_text() -> None:
+    source = {"type": "content", "content": [text("Read me."), {"type": "image", "source": {"type": "base64"}}]}
+    result = {**RESULT, "content": [{"type": "document", "title": "A page", "source": source}]}
+    said = items(user("Hi"), assistant(CALL), user(result))[-1]
+    assert isinstance(said, ToolResult)
+    assert "Read me." in said.text
+    assert "[image left out: this model reads text only]" in said.text
 
 
 def test_a_summary_is_not_made() -> None:

@@ -52,6 +52,8 @@ def nested(depth: int) -> bytes:
         (b'{"a": 1e400}', "too large"),
         (b'{"a": -1e400}', "too large"),
         (b'{"a": ' + b"9" * 21 + b"}", "20 digits"),
+        (b'{"a": ' + b"9" * 20 + b"}", "64 bits"),
+        (b'{"a": -' + b"9" * 19 + b"}", "64 bits"),
         (b'{"a": ' + b"9" * 5000 + b"}", "20 digits"),
         (b'{"a": "\\ud800"}', "surrogate"),
         (b'{"\\udfff": 1}', "surrogate"),

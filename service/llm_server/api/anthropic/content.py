@@ -59,11 +59,31 @@ def message_items(messages: Sequence[Message], deferred: Set[str]) -> Iterator[I
     """
     reader = _Reader(deferred)
     last_user = max((number for number, message in enumerate(messages) if message.role == "user"), default=0)
+    summarised = _last_compaction(messages)
     for number, message in enumerate(messages):
         if message.clear_at == "next_user_message" and number < last_user:
             continue
-        yield from reader.items(message, f"messages[{number}].content")
+        items = list(reader.items(message, f"messages[{number}].content"))
+        if number == summarised:
+            yield from items[_behind_summary(items) :]
+        elif number > summarised:
+            yield from items
         yield from reader.offers(message)
+
+
+def _last_compaction(messages: Sequence[Message]) -> int:
+    """The number of the message whose summary stands for all that was said before it, or -1."""
+    with_summary = (n for n, m in enumerate(messages) for block in m.content if _is_summary(block))
+    return max(with_summary, default=-1)
+
+
+def _is_summary(block: Block) -> bool:
+    return isinstance(block, CompactionBlock) and block.content is not None
+
+
+def _behind_summary(items: Sequence[Item]) -> int:
+    """The index of the last summary."""
+    return max(n for n, item in enumerate(items) if isinstance(item, Instructions) and item.text.startswith(SUMMARY))
 
 
 @dataclass(slots=True)
@@ -75,6 +95,13 @@ class _Reader:
     offered: set[str] = field(default_factory=set)
 
     def items(self, message: Message, place: str) -> Iterator[Item]:
+        """A message's items in order, but for results, which come first in a user's message as the API wants it."""
+        items = list(self._items(message, place))
+        if message.role == "user":
+            items.sort(key=lambda item: not isinstance(item, ToolResult))
+        return iter(items)
+
+    def _items(self, message: Message, place: str) -> Iterator[Item]:
         texts: list[str] = []
         for number, block in enumerate(message.content):
             item = self._whole_item(block, message.role, f"{place}[{number}]")
@@ -158,7 +185,11 @@ def _plain(content: Any) -> str:
 
 def _result_text(block: Block) -> str:
     """Unlike what the user sends, media in a tool's result are not refused: that would end an agent's session."""
-    text = _readable(block)
+    match block:
+        case DocumentBlock(source=DocumentSource(type="content", content=parts)):
+            text = _tagged("document", block.title, block.context, "\n\n".join(filter(None, map(_result_text, parts))))
+        case _:
+            text = _readable(block)
     return f"[{block.type} left out: this model reads text only]" if text is None else text
 
 

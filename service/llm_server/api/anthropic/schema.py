@@ -107,7 +107,7 @@ class MessagesRequest(CountTokensRequest):
     thread: dict[str, Any] | bool | None = None
     compaction: dict[str, Any] | None = None
     top_p: Annotated[Number | None, Field(ge=0, le=1)] = None
-    top_k: Annotated[Integer | None, Field(ge=-1)] = None
+    top_k: Annotated[Integer | None, Field(ge=-1, le=1_000_000)] = None
     stop_sequences: Annotated[tuple[StopSequence, ...] | None, Field(max_length=16)] = None
     stream: Flag | None = None
     caches: bool = False

@@ -84,6 +84,9 @@ def tool_choice(choice: wire.ToolChoice | None, offered: Offer) -> ToolChoice:
             return ToolChoice("required", allowed, most)
         case "tool" if choice.name in names:
             return ToolChoice("required", frozenset({choice.name or ""}), most)
+        case "tool":
+            why = "this server runs no server tools, and a deferred tool has to be found first"
+            raise BadRequest(f"tool_choice: the tool '{choice.name}' can not be called: {why}", param="tool_choice")
     raise BadRequest(f"tool_choice: no tool is offered that '{choice.type}' could call", param="tool_choice")
 
 
