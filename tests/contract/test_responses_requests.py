@@ -109,6 +109,41 @@ async def test_a_result_goes_with_its_call() -> None:
     assert seen.count("Result ") == seen.count("assistant to=functions.get_weather<|channel|>")
 
 
+def called(number: int, output: str) -> list[dict[str, Any]]:
+    call_id = f"call_{number}"
+    return [
+        {"type": "function_call", "call_id": call_id, "name": "get_weather", "arguments": '{"city": "Oslo"}'},
+        {"type": "function_call_output", "call_id": call_id, "output": output},
+    ]
+
+
+async def test_the_last_result_stays_with_its_call() -> None:
+    fitting = engine()
+    await whole(application(fitting), input=[*said(40), *called(1, "cold " * 200)], tools=[WEATHER], truncation="auto")
+    assert "assistant to=functions.get_weather<|channel|>" in prompt(fitting.submissions[0])
+    assert "cold cold" in prompt(fitting.submissions[0])
+    both = [*said(40), *called(1, "cold " * 200), *called(2, "warm")]
+    parallel = engine()
+    await whole(
+        application(parallel), input=[*said(40), *both[-4::2], *both[-3::2]], tools=[WEATHER], truncation="auto"
+    )
+    assert prompt(parallel.submissions[0]).count("assistant to=functions.get_weather<|channel|>") == 2
+
+
+async def test_a_result_that_is_too_long_by_itself_is_refused() -> None:
+    asked = [*said(1), *called(1, "cold " * 5000)]
+    response = await post(application(engine()), input=asked, tools=[WEATHER], truncation="auto")
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "context_length_exceeded")
+
+
+async def test_a_message_that_is_too_long_to_be_summed_up_is_not_left_out() -> None:
+    refused = await post(application(engine()), "/v1/responses/compact", input=said(1, 5000))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
+    scripted = engine()
+    assert (await post(application(scripted), "/v1/responses/compact", input=said(40))).status_code == 200
+    assert kept_messages(scripted.submissions[0], 40)[-1] == 39
+
+
 # Custom tools
 
 

@@ -213,6 +213,15 @@ async def test_a_connection_keeps_its_last_response_alone() -> None:
         assert text(third) == "You said 3 things."
 
 
+async def test_ids_that_are_no_text_are_no_ids() -> None:
+    async with connected(application(ScriptedEngine(echo))) as socket:
+        asked = [{"role": "user", "content": "Hi", "id": ["x"]}, {"role": "user", "content": "Ho", "id": {"a": 1}}]
+        first = await socket.turn(input=asked, store=False)
+        reference = [{"type": "item_reference", "id": "msg_unknown"}]
+        error = await socket.error(input=reference, store=False, previous_response_id=first["id"])
+        assert (error["status"], error["error"]["param"]) == (404, "input")
+
+
 async def test_what_was_not_stored_is_gone_with_its_connection() -> None:
     app = application(ScriptedEngine(echo))
     async with connected(app) as socket:

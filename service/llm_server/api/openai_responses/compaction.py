@@ -27,6 +27,9 @@ TASK: Final = (
 )
 
 
+KEPT: Final = 2
+"""Of a conversation that is too long, so many last items are summed up in any case: the task, and what it is about."""
+
 LONGEST_SUMMARY: Final = 4096
 """Tokens, analysis included. A model that repeats itself would write on until the context is full again."""
 

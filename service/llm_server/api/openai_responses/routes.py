@@ -88,7 +88,7 @@ async def compact(body: CompactBody, request: Request, services: ServicesDep) ->
     services.models.require(body.model)
     history = (await context_of(body, services)).history(services)
     asked = compaction.to_generation(body, history)
-    generation = await start_within_context(services.generator, asked, truncate=True)
+    generation = await start_within_context(services.generator, asked, truncate=True, kept=compaction.KEPT)
     answer = await collect_while_connected(request, generation)
     return json_response(compaction.compacted(answer, services.sealed_text))
 

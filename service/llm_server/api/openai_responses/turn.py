@@ -147,7 +147,7 @@ async def _resolved(items: Sequence[JSON], prior: Sequence[JSON], store: Respons
     wanted = [str(item.get("id")) for item in items if kind(item) == "item_reference"]
     if not wanted:
         return list(items)
-    known = {item["id"]: item for item in prior if "id" in item}
+    known = {item["id"]: item for item in prior if isinstance(item.get("id"), str)}
     known |= await store.items([identity for identity in wanted if identity not in known])
     if not known.keys() >= set(wanted):
         message = "'input': an item that is referred to is not kept. Items are, unless 'store' is false, for a while."
