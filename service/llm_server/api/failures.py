@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llm_server.api.http import Dialect, as_server_error, json_response, request_dialect, request_id
@@ -23,6 +24,7 @@ from llm_server.errors import MethodNotAllowed, NotFound, ServerError, Unauthori
 CLIENT_LEFT: Final = 499
 """What nginx logs for a client that did not wait for its answer."""
 
+_METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _DENIAL: Final = "websocket.http.response"
 """An extension of ASGI: a WebSocket that was asked for may be refused with a response."""
 
@@ -107,11 +109,17 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     """What the router raises by itself: an unknown path or a wrong method."""
     assert isinstance(error, HTTPException)
     if error.status_code == MethodNotAllowed.status:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(_methods(request))
         response = failure_response(request.scope, MethodNotAllowed(f"This endpoint takes {allowed} only."))
         response.headers["allow"] = allowed
         return response
     return failure_response(request.scope, NotFound("There is no such endpoint."))
+
+
+def _methods(request: Request) -> list[str]:
+    """What any route takes at this path; the router's own error has the methods of the first one alone."""
+    scopes = ({**request.scope, "method": method} for method in _METHODS)
+    return [s["method"] for s in scopes if any(r.matches(s)[0] is Match.FULL for r in request.app.routes)]
 
 
 def _accepted(identity: str) -> str | None:

@@ -153,7 +153,12 @@ async def test_an_unknown_path_is_404_in_the_callers_dialect(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "allowed"), [("GET", "/v1/chat/completions", "POST"), ("POST", "/health", "GET, HEAD")]
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("POST", "/health", "GET, HEAD"),
+        ("PUT", "/v1/responses/resp_1", "GET, DELETE"),
+    ],
 )
 async def test_a_wrong_method_is_405_and_says_which_is_right(method: str, path: str, allowed: str) -> None:
     response = await client().request(method, path)
