@@ -90,11 +90,16 @@ def _rules(request: GenerationRequest, faults: Mapping[str, str]) -> Iterator[st
 
 
 def _turn(request: GenerationRequest, may_call: bool, words: int | None) -> str:
-    """`words`: tokens that a preamble may have, None for any number."""
+    """`words`: tokens that a preamble may have, None for any number.
+
+    An answer with a schema has none, since some APIs have one text for both.
+    """
     if not may_call:
         return "final"
     preamble = "" if words is not None and words < SHORTEST_PREAMBLE else "(preamble afterthought?)? "
-    return preamble + ("calls" if request.tool_choice.mode == "required" else "(final | calls)")
+    if request.tool_choice.mode == "required":
+        return f"{preamble}calls"
+    return f"{preamble}(final | calls)" if request.answer_schema is None else f"(final | {preamble}calls)"
 
 
 def _kept(request: GenerationRequest) -> int:
@@ -195,8 +200,8 @@ def _first_enforceable(rules: Sequence[str], faults: Mapping[str, str]) -> str |
 def _rules_of(tool: Tool) -> list[str]:
     """What the tool takes, the strictest rule first.
 
-    Unless the tool is strict, a schema that nobody can follow is no reason to refuse a request: in the end only the names
-    of its properties are enforced, or that it is an object.
+    Unless the tool is strict, a schema that nobody can follow is no reason to refuse a request: in the end only the
+    names of its properties are enforced, or that it is an object.
     """
     match tool.freeform:
         case None:

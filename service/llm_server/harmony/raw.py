@@ -31,7 +31,14 @@ def unfinished(prompt: Sequence[int]) -> list[int]:
     rest = prompt[ended:]
     message = list(rest[max(_behind_last(rest, (START,)) - 1, 0) :])
     is_header = message[:1] == [START] and MESSAGE not in message and _is_of_assistant(text_of(message[1:]).encode())
-    return message if is_header or CHANNEL in message else _unfinished_text(prompt)
+    return message if is_header or CHANNEL in message or _is_thought(message) else _unfinished_text(prompt)
+
+
+def _is_thought(message: Sequence[int]) -> bool:
+    """Whether the message's role is that of a channel whose marker was lost."""
+    if message[:1] != [START] or MESSAGE not in message:
+        return False
+    return b"analysis" in bytes_of(message[1 : message.index(MESSAGE)])
 
 
 def _unfinished_text(prompt: Sequence[int]) -> list[int]:
@@ -40,8 +47,9 @@ def _unfinished_text(prompt: Sequence[int]) -> list[int]:
     ended = max(text.rfind(marker) + len(marker) if marker in text else 0 for marker in _SPELLED_ENDS)
     rest = text[ended:]
     message = rest[max(rest.rfind(_SPELLED_START), 0) :]
-    is_header = message.startswith(_SPELLED_START) and b"<|message|>" not in message
-    if (is_header and _is_of_assistant(message.removeprefix(_SPELLED_START))) or b"<|channel|>" in message:
+    role, in_body, _ = message.removeprefix(_SPELLED_START).partition(b"<|message|>")
+    is_header = message.startswith(_SPELLED_START) and (b"analysis" in role if in_body else _is_of_assistant(role))
+    if is_header or b"<|channel|>" in message:
         return _last_bytes(prompt, len(message))
     if ended and _SPELLED_START.startswith(rest.strip()):
         return encode(rest.strip().decode())

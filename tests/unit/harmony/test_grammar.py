@@ -43,6 +43,14 @@ def request(*tools: Tool, **changes: Any) -> GenerationRequest:
     return replace(HELLO, conversation=replace(HELLO.conversation, tools=tools), **changes)
 
 
+def test_an_answer_with_a_schema_has_no_preamble_but_a_call_beside_it_may() -> None:
+    asked = request(WEATHER, answer_schema={"type": "object", "properties": {"a": {"type": "integer"}}})
+    answer = message("final", '{"a": 1}', RETURN)
+    assert accepted(asked, answer) == len(answer)
+    assert accepted(asked, [*PREAMBLE, *answer]) < len([*PREAMBLE, *answer])
+    assert accepted(asked, [*PREAMBLE, *call("get_weather", GOOD)]) > 0
+
+
 def tried(asked: GenerationRequest) -> dict[str, str]:
     """What the grammar library says of the caller's rules."""
     return {rule: fault(rule) for rule in rules_to_try(asked)}

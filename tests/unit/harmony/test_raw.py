@@ -73,6 +73,7 @@ WRITTEN = [pytest.param(special, id="special tokens"), pytest.param(encode, id="
             f"assistant<|channel|>analysis<|message|>No{REST_OF_TURN}",
             "Shown.",
         ),
+        ("<|start|>user<|message|>Hi<|end|><|start|>analysis<|message|>", f"No{REST_OF_TURN}", "Shown."),
         ("<|start|>user<|message|>Hi<|end|><|start|>ass", "istant<|channel|>final<|message|>Yes<|return|>", "Yes"),
     ],
 )
