@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import MutableMapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -22,11 +22,45 @@ from llm_server.settings import load_settings
 _settings = load_settings()
 
 
+HEADERS_TOO_LARGE: Final = (
+    b'{"error": {"message": "The headers are too large.", "type": "invalid_request_error", "param": null,'
+    b' "code": "headers_too_large"}}'
+)
+
+
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's own waits for ever for a client that connects and is silent, or that never ends its headers."""
+    """uvicorn's own waits for ever for a client that connects and is silent, or that never ends its headers.
+
+    It also reads headers of any size, and copies a long one anew with each part of it that comes. RFC 6585, section 5.
+    """
 
     header_seconds: ClassVar[float] = 15.0
+    header_bytes: ClassVar[int] = 64 * 1024
     _header_deadline: asyncio.TimerHandle | None = None
+    _header_room: int | None = None
+    """How many bytes the headers that are being read may still have."""
+
+    def data_received(self, data: bytes) -> None:
+        room = self._header_room
+        if room is not None and len(data) > room:
+            super().data_received(data[:room])
+            if self._header_room is not None:
+                self._refuse_headers()
+                return
+            data = data[room:]
+        elif room is not None:
+            self._header_room = room - len(data)
+        if not self.transport.is_closing():
+            super().data_received(data)
+
+    def _refuse_headers(self) -> None:
+        head = (
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
+        )
+        length = b"content-length: %d\r\n\r\n" % len(HEADERS_TOO_LARGE)
+        if not self.transport.is_closing():
+            self.transport.write(head + length + HEADERS_TOO_LARGE)
+            self.transport.close()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -38,6 +72,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._forget_deadline()
+        self._header_room = None
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -46,6 +81,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _expect_headers(self) -> None:
         self._forget_deadline()
+        self._header_room = self.header_bytes
         self._header_deadline = self.loop.call_later(self.header_seconds, self.transport.close)
 
     def _forget_deadline(self) -> None:

@@ -49,6 +49,29 @@ async def test_a_client_that_never_ends_its_headers_is_left(port: int, said: byt
     writer.close()
 
 
+@pytest.mark.parametrize(
+    "part", [b"X-Long: " + b"a" * 100_000, b"X-Many: a\r\n" * 10_000, b"X-Endless: " + b"a" * 10_000_000]
+)
+async def test_headers_that_are_too_large_are_refused(port: int, part: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n")
+    await writer.drain()
+    writer.write(part)
+    async with asyncio.timeout(30):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 431 ")
+    writer.close()
+
+
+async def test_a_body_that_comes_with_its_headers_is_no_part_of_them(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = b"x" * 300_000
+    for _ in range(2):
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        async with asyncio.timeout(30):
+            assert (await reader.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
 async def test_a_request_may_take_longer_than_its_headers(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for _ in range(2):
