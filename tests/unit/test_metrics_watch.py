@@ -155,6 +155,13 @@ def test_a_failure_is_told_by_its_stage(error: Exception, tokens: int, stage: st
     assert done.error == getattr(error, "code")  # noqa: B009 (it is no ServerError to the type checker)
 
 
+def test_a_request_that_times_out_before_its_prompt_is_read_did_so_in_the_queue() -> None:
+    generation = Generation()
+    generation.admit()
+    done = generation.end(None, 0, RequestTimeout("Slow."))
+    assert (done.stage, done.phase, done.cause) == ("queue", "queue", "timeout")
+
+
 @pytest.mark.parametrize(
     ("error", "rendered", "record"),
     [

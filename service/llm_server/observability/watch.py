@@ -186,7 +186,9 @@ class GenerationWatch:
     def _stage(self, error: Exception | None) -> Stage | None:
         match error:
             case RequestTimeout():
-                return "total" if self._first is not None else "ttft"
+                if self._first is not None:
+                    return "total"
+                return "queue" if self._started is None else "ttft"
             case EngineStalled():
                 return "stall"
         return None
