@@ -27,7 +27,7 @@ from llm_server.child_process import Child, describe_exit
 from llm_server.engine.types import Status
 from llm_server.heartbeat import Heartbeat
 from llm_server.observability.engine_metrics import EndReason, EngineMetrics
-from llm_server.settings import PREFIX, Settings
+from llm_server.settings import PREFIX, SETTLED, Settings
 
 ENGINE_COMMAND = (sys.executable, "-P", "-m", "llm_server.engine.process")
 MODEL_NOT_LOADABLE = os.EX_CONFIG
@@ -193,11 +193,11 @@ def end_on_error(on_failure: Callable[[int], None], task: asyncio.Task[None]) ->
 
 
 def child_variables(settings: Settings, engine_address: str, metrics_address: str | None) -> dict[str, str]:
-    """This process's environment, with the settings as they are here rather than as they would be read again."""
+    """This process's environment, with all settings as they are here: read again, they could be others by now."""
     others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    given = {PREFIX + name.upper(): _text(getattr(settings, name)) for name in settings.model_fields_set}
+    given = {PREFIX + name.upper(): _text(getattr(settings, name)) for name in Settings.model_fields}
     addresses = {PREFIX + "ENGINE_ADDRESS": engine_address, PREFIX + "METRICS_ADDRESS": metrics_address or ""}
-    return {**others, **given, "PYTHONFAULTHANDLER": "1", **addresses}
+    return {**others, **given, SETTLED: "1", "PYTHONFAULTHANDLER": "1", **addresses}
 
 
 def _text(value: object) -> str:

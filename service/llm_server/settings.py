@@ -18,10 +18,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "LLM_"
+
+SETTLED: Final = "PARENT_SETTLED_SETTINGS"
+"""The variable that tells a child that its environment has all settings, so that it reads no `.env`, which may say
+something else by now. Not a setting, so not `LLM_*`."""
 
 OTHER_PROGRAMS: Final = frozenset(
     {
@@ -107,6 +112,7 @@ class Settings(BaseSettings):
         int | None,
         Field(
             ge=16,
+            le=32_768,
             description="Prompt tokens read between two decode steps of the other streams. Unset: 512 on a GPU, 64 on a"
             " CPU.",
         ),
@@ -147,7 +153,7 @@ class Settings(BaseSettings):
         ),
     ] = None
     request_timeout: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="Seconds a request may take in all.")
+        float, Field(gt=0, allow_inf_nan=False, description="Seconds a request may take in all, once it has arrived.")
     ] = 300
     keepalive_timeout: Annotated[int, Field(ge=1, description="Seconds an idle connection is kept open.")] = 65
     ping_interval: Annotated[
@@ -305,8 +311,9 @@ def load_settings(**overrides: Any) -> Settings:
     unknown = [*_unknown(os.environ), *_unknown(_env_file())]
     if unknown:
         raise SettingsError("\n".join(unknown))
+    file = None if SETTLED in os.environ else ".env"
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        return Settings(_env_file=file, **{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         raise SettingsError("\n".join(_lines(error))) from None
 
@@ -379,12 +386,18 @@ def _read_key(path: Path) -> str:
 
 
 def _env_file() -> Mapping[str, Any]:
+    if SETTLED in os.environ or not os.path.exists(".env"):
+        return {}
     try:
-        return dotenv_values(".env")
+        with open(".env", encoding="utf-8") as file:
+            lines = list(parse_stream(file))
     except OSError as error:
         raise SettingsError(f".env: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(".env is no UTF-8 text file") from None
+    if faults := [line.original.line for line in lines if line.error]:
+        raise SettingsError(f".env: line {faults[0]} is not of the form NAME=value")
+    return dotenv_values(".env")
 
 
 def _traces_variable(*names: str) -> str:

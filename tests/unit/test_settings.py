@@ -10,7 +10,8 @@ import pytest
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from llm_server.settings import Settings, SettingsError, env_example, exit_on_error, load_settings
+from llm_server.running_engine import child_variables
+from llm_server.settings import PREFIX, SETTLED, Settings, SettingsError, env_example, exit_on_error, load_settings
 
 REPOSITORY = Path(__file__).parents[2]
 SINGLE_VALUES = [name for name, field in Settings.model_fields.items() if not isinstance(field.default, tuple)]
@@ -221,6 +222,24 @@ def test_a_key_file_without_one_key_is_refused(content: bytes | None, reason: st
 def test_an_env_file_that_is_no_text_is_one_line() -> None:
     Path(".env").write_bytes(b"\xff\xfe\x00")
     assert _fault() == ".env is no UTF-8 text file"
+
+
+@pytest.mark.parametrize("line", ["LLM_WORKERS 3", "LLM_PORT: 1", "foo bar baz"])
+def test_a_line_of_the_env_file_that_sets_nothing_is_named(line: str) -> None:
+    Path(".env").write_text(f"# Settings\nLLM_PORT=5\n{line}\n")
+    assert _fault() == ".env: line 3 is not of the form NAME=value"
+
+
+def test_a_child_has_its_parents_settings_whatever_the_env_file_says_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("LLM_MODEL_NAME=from-file\nLLM_MODEL_ALIASES=a,b\n")
+    monkeypatch.setenv("LLM_API_KEY", "")
+    settings = load_settings(port=5)
+    variables = child_variables(settings, "ipc://engine", None)
+    Path(".env").write_text("LLM_API_KEY=later\nLLM_WORKERS=7\nLLM_PROT=1\n")
+    for name in (name for name in variables if name.startswith(PREFIX)):
+        monkeypatch.setenv(name, variables[name])
+    monkeypatch.setenv(SETTLED, variables[SETTLED])
+    assert load_settings() == settings.model_copy(update={"engine_address": "ipc://engine"})
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
