@@ -32,8 +32,6 @@ Wire = dict[str, Any]
 SCHEMA: Wire = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
 READ: Wire = {"name": "Read", "description": "Reads a file.", "input_schema": SCHEMA}
 CALL: Wire = {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"path": "é.txt", "n": 1.5}}
-
-
 RESULT: Wire = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "rain"}
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from llm_server.api.anthropic.blocks import (
     TOOL_NAME,
@@ -37,6 +37,8 @@ from llm_server.errors import BadRequest
 
 SUMMARY: Final = "What happened in this conversation so far, in short:\n\n"
 
+_Reading: TypeAlias = Callable[[Block], str | None]
+
 _TEXT_ITEM: Final[Mapping[str, Callable[[str], Item]]] = {
     "system": Instructions,
     "user": UserText,
@@ -51,7 +53,7 @@ def system_items(blocks: Sequence[Block]) -> Iterator[Item]:
             yield Instructions(text)
 
 
-def message_items(messages: Sequence[Message], deferred: Set[str]) -> Iterator[Item]:
+def message_items(messages: Sequence[Message], deferred: Set[str]) -> list[Item]:
     """What was said, in order. `deferred` tools are declared after the message that first mentions them.
 
     Raises:
@@ -59,40 +61,33 @@ def message_items(messages: Sequence[Message], deferred: Set[str]) -> Iterator[I
     """
     reader = _Reader(deferred)
     last_user = max((number for number, message in enumerate(messages) if message.role == "user"), default=0)
-    summarised = _last_compaction(messages)
+    said: list[Item] = []
     for number, message in enumerate(messages):
         if message.clear_at == "next_user_message" and number < last_user:
             continue
-        items = list(reader.items(message, f"messages[{number}].content"))
-        if number == summarised:
-            yield from items[_behind_summary(items) :]
-        elif number > summarised:
-            yield from items
-        yield from reader.offers(message)
+        for item in reader.items(message, f"messages[{number}].content"):
+            if item is reader.summary:
+                said = list(filter(_is_offer, said))
+            said.append(item)
+        said += reader.offers(message)
+    return said
 
 
-def _last_compaction(messages: Sequence[Message]) -> int:
-    """The number of the message whose summary stands for all that was said before it, or -1."""
-    with_summary = (n for n, m in enumerate(messages) for block in m.content if _is_summary(block))
-    return max(with_summary, default=-1)
-
-
-def _is_summary(block: Block) -> bool:
-    return isinstance(block, CompactionBlock) and block.content is not None
-
-
-def _behind_summary(items: Sequence[Item]) -> int:
-    """The index of the last summary."""
-    return max(n for n, item in enumerate(items) if isinstance(item, Instructions) and item.text.startswith(SUMMARY))
+def _is_offer(item: Item) -> bool:
+    return isinstance(item, Instructions) and bool(item.tools)
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads one conversation. `called` gives the tool of each call id so far, `offered` the deferred tools."""
+    """Reads one conversation. `called` gives the tool of each call id so far, `offered` the deferred tools.
+
+    `summary` stands for all that was said before it.
+    """
 
     deferred: Set[str]
     called: dict[str, str] = field(default_factory=dict)
     offered: set[str] = field(default_factory=set)
+    summary: Instructions | None = None
 
     def items(self, message: Message, place: str) -> Iterator[Item]:
         """A message's items in order, but for results, which come first in a user's message as the API wants it."""
@@ -135,7 +130,8 @@ class _Reader:
             case ServerToolResultBlock(tool_use_id=call_id) if call_id in self.called:
                 return ToolResult(call_id, self.called[call_id], _failed(_plain(block.content), block.is_error))
             case CompactionBlock(content=str(summary)):
-                return Instructions(SUMMARY + summary)
+                self.summary = Instructions(SUMMARY + summary)
+                return self.summary
         return None
 
     def _result(self, block: ToolResultBlock, place: str) -> ToolResult:
@@ -185,11 +181,7 @@ def _plain(content: Any) -> str:
 
 def _result_text(block: Block) -> str:
     """Unlike what the user sends, media in a tool's result are not refused: that would end an agent's session."""
-    match block:
-        case DocumentBlock(source=DocumentSource(type="content", content=parts)):
-            text = _tagged("document", block.title, block.context, "\n\n".join(filter(None, map(_result_text, parts))))
-        case _:
-            text = _readable(block)
+    text = _readable(block, of_parts=_result_text)
     return f"[{block.type} left out: this model reads text only]" if text is None else text
 
 
@@ -207,8 +199,12 @@ def _described(block: Block) -> str:
     return f"{block.type} content"
 
 
-def _readable(block: Block) -> str | None:
-    """What the block says to a text model: perhaps nothing, or None if only its media say it."""
+def _readable(block: Block, of_parts: _Reading | None = None) -> str | None:
+    """What the block says to a text model: perhaps nothing, or None if only its media say it.
+
+    `of_parts` is what the blocks within it say, by default the same.
+    """
+    of_parts = of_parts or _readable
     match block:
         case TextBlock(text=text):
             return text
@@ -217,9 +213,9 @@ def _readable(block: Block) -> str | None:
         case ToolRemovalBlock(tool=tool):
             return f"The tool {tool.called} can no longer be called."
         case SearchResultBlock():
-            return _tagged("search_result", block.title, block.source, _all_readable(block.content))
+            return _tagged("search_result", block.title, block.source, _joined(map(of_parts, block.content)))
         case DocumentBlock(source=source):
-            return _tagged("document", block.title, block.context, _document_text(source))
+            return _tagged("document", block.title, block.context, _document_text(source, of_parts))
         case MediaBlock():
             return None
         case OtherBlock(text=text):
@@ -228,19 +224,20 @@ def _readable(block: Block) -> str | None:
             return ""
 
 
-def _document_text(source: DocumentSource) -> str | None:
+def _document_text(source: DocumentSource, of_parts: _Reading) -> str | None:
     match source.type:
         case "text":
             return source.data or ""
         case "content":
-            return _all_readable(source.content)
+            return _joined(map(of_parts, source.content))
         case _:
             return None
 
 
-def _all_readable(blocks: Sequence[Block]) -> str | None:
-    texts = [_readable(block) for block in blocks]
-    return None if None in texts else "\n\n".join(filter(None, texts))
+def _joined(texts: Iterable[str | None]) -> str | None:
+    """All of them, or None if one of them is."""
+    known = list(texts)
+    return None if None in known else "\n\n".join(filter(None, known))
 
 
 def _tagged(tag: str, title: str | None, about: str | None, text: str | None) -> str | None:
