@@ -12,6 +12,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping
+from io import StringIO
 from ipaddress import ip_address
 from itertools import chain
 from pathlib import Path
@@ -311,9 +312,10 @@ def load_settings(**overrides: Any) -> Settings:
     unknown = [*_unknown(os.environ), *_unknown(_env_file())]
     if unknown:
         raise SettingsError("\n".join(unknown))
-    file = None if SETTLED in os.environ else ".env"
     try:
-        return Settings(_env_file=file, **{name: value for name, value in overrides.items() if value is not None})
+        return Settings(
+            _env_file=_env_path(), **{name: value for name, value in overrides.items() if value is not None}
+        )
     except ValidationError as error:
         raise SettingsError("\n".join(_lines(error))) from None
 
@@ -385,19 +387,23 @@ def _read_key(path: Path) -> str:
     return key
 
 
+def _env_path() -> Path | None:
+    return None if SETTLED in os.environ else Path(".env")
+
+
 def _env_file() -> Mapping[str, Any]:
-    if SETTLED in os.environ or not os.path.exists(".env"):
-        return {}
+    path = _env_path()
     try:
-        with open(".env", encoding="utf-8") as file:
-            lines = list(parse_stream(file))
+        text = path.read_text(encoding="utf-8") if path else ""
+    except FileNotFoundError:
+        return {}
     except OSError as error:
         raise SettingsError(f".env: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(".env is no UTF-8 text file") from None
-    if faults := [line.original.line for line in lines if line.error]:
+    if faults := [line.original.line for line in parse_stream(StringIO(text)) if line.error]:
         raise SettingsError(f".env: line {faults[0]} is not of the form NAME=value")
-    return dotenv_values(".env")
+    return dotenv_values(stream=StringIO(text))
 
 
 def _traces_variable(*names: str) -> str:

@@ -122,11 +122,10 @@ async def test_the_last_result_stays_with_its_call() -> None:
     await whole(application(fitting), input=[*said(40), *called(1, "cold " * 200)], tools=[WEATHER], truncation="auto")
     assert "assistant to=functions.get_weather<|channel|>" in prompt(fitting.submissions[0])
     assert "cold cold" in prompt(fitting.submissions[0])
-    both = [*said(40), *called(1, "cold " * 200), *called(2, "warm")]
+    (call, result), (other_call, other_result) = called(1, "cold " * 200), called(2, "warm")
     parallel = engine()
-    await whole(
-        application(parallel), input=[*said(40), *both[-4::2], *both[-3::2]], tools=[WEATHER], truncation="auto"
-    )
+    asked = [*said(40), call, other_call, result, other_result]
+    await whole(application(parallel), input=asked, tools=[WEATHER], truncation="auto")
     assert prompt(parallel.submissions[0]).count("assistant to=functions.get_weather<|channel|>") == 2
 
 

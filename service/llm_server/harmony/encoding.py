@@ -73,7 +73,7 @@ def harmony_encoding() -> HarmonyEncoding:
 @cache
 def token_bytes(token: int) -> bytes:
     """The bytes of one ordinary token; a token may end in the middle of a UTF-8 character."""
-    return bytes(harmony_encoding()._inner.decode_bytes([token]))
+    return bytes_of([token])
 
 
 def bytes_of(tokens: Sequence[int]) -> bytes:

@@ -11,7 +11,6 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from llm_server.harmony.encoding import CALL, CHANNEL, END, MESSAGE, RETURN, START, bytes_of, encode
-from llm_server.harmony.tokens import text_of
 
 _PLAIN_TEXT: Final = "<|channel|>final<|message|>"
 """What plain text is taken to stand behind. Spelled, so that the parser heeds markers that are."""
@@ -30,35 +29,33 @@ def unfinished(prompt: Sequence[int]) -> list[int]:
     ended = _behind_last(prompt, (END, RETURN, CALL))
     rest = prompt[ended:]
     message = list(rest[max(_behind_last(rest, (START,)) - 1, 0) :])
-    is_header = message[:1] == [START] and MESSAGE not in message and _is_of_assistant(text_of(message[1:]).encode())
-    return message if is_header or CHANNEL in message or _is_thought(message) else _unfinished_text(prompt)
+    body = message.index(MESSAGE) if MESSAGE in message else None
+    is_read = message[:1] == [START] and _is_to_be_read(bytes_of(message[1:body]), has_body=body is not None)
+    return message if is_read or CHANNEL in message else _unfinished_spelled(prompt)
 
 
-def _is_thought(message: Sequence[int]) -> bool:
-    """Whether the message's role is that of a channel whose marker was lost."""
-    if message[:1] != [START] or MESSAGE not in message:
-        return False
-    return b"analysis" in bytes_of(message[1 : message.index(MESSAGE)])
-
-
-def _unfinished_text(prompt: Sequence[int]) -> list[int]:
+def _unfinished_spelled(prompt: Sequence[int]) -> list[int]:
     """Cut, and not written and encoded anew: the encoding takes minutes for a long run of one character."""
     text = bytes_of(prompt)
     ended = max(text.rfind(marker) + len(marker) if marker in text else 0 for marker in _SPELLED_ENDS)
     rest = text[ended:]
     message = rest[max(rest.rfind(_SPELLED_START), 0) :]
-    role, in_body, _ = message.removeprefix(_SPELLED_START).partition(b"<|message|>")
-    is_header = message.startswith(_SPELLED_START) and (b"analysis" in role if in_body else _is_of_assistant(role))
-    if is_header or b"<|channel|>" in message:
+    role, body, _ = message.removeprefix(_SPELLED_START).partition(b"<|message|>")
+    is_read = message.startswith(_SPELLED_START) and _is_to_be_read(role, has_body=bool(body))
+    if is_read or b"<|channel|>" in message:
         return _last_bytes(prompt, len(message))
     if ended and _SPELLED_START.startswith(rest.strip()):
         return encode(rest.strip().decode())
     return encode(_PLAIN_TEXT)
 
 
-def _is_of_assistant(header: bytes) -> bool:
-    """Whether a header says so, or breaks off before it says of whom it is."""
-    return header.startswith(_ASSISTANT) or _ASSISTANT.startswith(header)
+def _is_to_be_read(role: bytes, *, has_body: bool) -> bool:
+    """Whether the parser has to read a header that names no channel.
+
+    It does if the header is the assistant's, or breaks off before it says of whom it is. With a body behind it, it does
+    if its role is that of a channel whose marker was lost.
+    """
+    return b"analysis" in role if has_body else role.startswith(_ASSISTANT) or _ASSISTANT.startswith(role)
 
 
 def _last_bytes(tokens: Sequence[int], count: int) -> list[int]:

@@ -89,16 +89,13 @@ def weakened(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def names_only(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """An object with the schema's properties, each of which may be anything."""
-    listed = schema.get("properties")
-    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, dict) else []
+    listed, required = schema.get("properties"), schema.get("required")
+    names = list(listed) if isinstance(listed, dict) else []
     if not names:
         return {"type": "object"}
-    required = schema.get("required")
     needed = [name for name in required if name in names] if isinstance(required, list) else []
-    return {
-        "type": "object", "properties": {name: True for name in names}, "required": needed,
-        "additionalProperties": False,
-    }  # fmt: skip
+    anything = dict.fromkeys(names, True)
+    return {"type": "object", "properties": anything, "required": needed, "additionalProperties": False}
 
 
 def closed(schema: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -34,6 +34,7 @@ PROGRESS_SECONDS: Final = 1.0
 """How often a generation that is going on says how far it is."""
 
 _FINISHED: Final[dict[str, FinishedReason]] = {"length": "length"}
+_STAGES: Final[dict[Phase, Stage]] = {"queue": "queue", "prefill": "ttft", "decode": "total"}
 
 
 class GenerationWatch:
@@ -186,9 +187,7 @@ class GenerationWatch:
     def _stage(self, error: Exception | None) -> Stage | None:
         match error:
             case RequestTimeout():
-                if self._first is not None:
-                    return "total"
-                return "queue" if self._started is None else "ttft"
+                return _STAGES[self.phase]
             case EngineStalled():
                 return "stall"
         return None
