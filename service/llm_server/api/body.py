@@ -67,8 +67,7 @@ async def json_value(request: Request) -> Any:
 
 async def _read(request: Request, understood: Callable[[bytes], T]) -> T:
     _require_json(request)
-    settings = services(request).settings
-    body = await read_body(request, settings.max_body_bytes, timeout=min(BODY_TIMEOUT, settings.request_timeout))
+    body = await read_body(request, services(request).settings.max_body_bytes)
     return await asyncio.to_thread(understood, body) if len(body) >= LARGE else understood(body)
 
 
