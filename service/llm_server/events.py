@@ -81,11 +81,15 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The last event of every answer that did not fail. `stop_sequence` is the caller's string that ended it."""
+    """The last event of every answer that did not fail. `stop_sequence` is the caller's string that ended it.
+
+    `context_full`, of an answer that was cut off: it was allowed more tokens than the context had room for.
+    """
 
     reason: FinishReason
     usage: Usage = Usage()
     stop_sequence: str | None = None
+    context_full: bool = False
 
 
 Event: TypeAlias = BlockStart | BlockDelta | BlockStop | Finish

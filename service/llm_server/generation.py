@@ -270,6 +270,7 @@ class Generation:
         self._account = Account(watch)
         self._finished = False
         self._is_raw = request.raw is not None
+        self._context_bound = request.max_tokens is None or submission.max_tokens < request.max_tokens
         if request.raw is not None and (begun := self._parser.resume(unfinished(request.raw))):
             self._pending.extend(self._shown([begun]))
 
@@ -426,7 +427,8 @@ class Generation:
             finish = Finish("stop_sequence", self._usage(), self._stop.matched)
         else:
             self._remember()
-            finish = Finish(self._parser.finish_reason, self._usage())
+            reason = self._parser.finish_reason
+            finish = Finish(reason, self._usage(), context_full=reason == "length" and self._context_bound)
         self._tell_end(finish.reason)
         return finish
 

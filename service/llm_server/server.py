@@ -22,6 +22,7 @@ from llm_server.api import anthropic, completions, openai_chat, openai_responses
 from llm_server.api.failures import Failures, RequestContext, on_http_exception
 from llm_server.api.gate import Gate, checks, origin_pattern
 from llm_server.api.http import Dialect
+from llm_server.api.left_out import LEFT_OUT
 from llm_server.api.openai import OpenAI
 from llm_server.api.services import Services
 from llm_server.cli import main
@@ -124,7 +125,7 @@ def _layers(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
             "request-id",
             "retry-after",
             "x-should-retry",
-            "x-tools-left-out",
+            LEFT_OUT,
             "server-timing",
         ],
     )

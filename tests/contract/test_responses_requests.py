@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -185,27 +184,6 @@ async def test_a_grammar_that_is_none_is_refused(form: Any) -> None:
     response = await post(application(engine()), input="Hi", tools=[{"type": "custom", "name": "edit", "format": form}])
     assert response.status_code == 400
     assert response.json()["error"]["type"] == "invalid_request_error"
-
-
-# Tools that are left out
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_hosted_tools_are_left_out_and_named_in_a_header(stream: bool) -> None:
-    scripted = engine()
-    tools = [WEATHER, {"type": "web_search"}, {"type": "tool_search"}, {"type": "mcp", "server_label": "x"}]
-    response = await post(application(scripted), input="Hi", tools=[*tools, {"type": "web_search"}], stream=stream)
-    assert response.headers["x-tools-left-out"] == "web_search, tool_search, mcp"
-    assert "get_weather" in prompt(scripted.submissions[0])
-    assert "web_search" not in prompt(scripted.submissions[0])
-
-
-async def test_the_header_is_there_for_cause_only_and_carries_no_text_of_the_clients() -> None:
-    tools: Sequence[Any] = [WEATHER, {"type": "x\r\nset-cookie: a=b"}, {"type": "ö"}, {"type": ""}]
-    response = await post(application(engine()), input="Hi", tools=tools)
-    assert response.status_code == 200
-    assert "x-tools-left-out" not in response.headers
-    assert "set-cookie" not in response.headers
 
 
 # Bodies

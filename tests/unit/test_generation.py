@@ -104,8 +104,18 @@ async def test_a_stop_string_does_not_hide_what_was_cached() -> None:
 async def test_a_limit_ends_the_answer_with_length() -> None:
     tokens = reply("Greet.", "Hello, how are you today?")
     completion = await complete(ScriptedEngine(tokens), replace(REQUEST, max_tokens=len(tokens) - 4))
-    assert completion.finish.reason == "length"
+    assert (completion.finish.reason, completion.finish.context_full) == ("length", False)
     assert completion.text.startswith("Hello, how")
+
+
+@pytest.mark.parametrize("wanted", [None, 128_000])
+async def test_the_end_of_the_context_ends_the_answer_with_length_and_says_why(wanted: int | None) -> None:
+    tokens = reply("Greet.", "Hello, how are you today?")
+    assert READY.model is not None
+    room = len(render(REQUEST.conversation).tokens) + len(tokens) - 4
+    status = structs.replace(READY, model=structs.replace(READY.model, context_length=room))
+    completion = await complete(ScriptedEngine(tokens, status=status), replace(REQUEST, max_tokens=wanted))
+    assert (completion.finish.reason, completion.finish.context_full) == ("length", True)
 
 
 async def test_a_stop_string_frees_the_engine_at_once() -> None:
@@ -302,6 +312,16 @@ async def test_blocks_are_numbered_on_over_a_correction() -> None:
     starts = [event.index for event in events if isinstance(event, BlockStart)]
     stops = [event.index for event in events if isinstance(event, BlockStop)]
     assert starts == stops == list(range(len(starts)))
+
+
+async def test_the_limit_that_a_corrected_answer_meets_is_the_callers() -> None:
+    """What the correction says counts against the limit, and is no completion of the model's."""
+    wrong = tool_call("forecast", "{}")
+    engine = attempts(wrong, reply("Then not.", "I do not know what the weather is like in Oslo."))
+    completion = await complete(engine, replace(WEATHER, max_tokens=len(wrong) + 45))
+    assert len(engine.submissions) == 2
+    assert completion.finish.usage.completion < len(wrong) + 45
+    assert (completion.finish.reason, completion.finish.context_full) == ("length", False)
 
 
 async def test_the_model_is_corrected_twice_at_most() -> None:

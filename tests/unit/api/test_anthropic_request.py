@@ -214,6 +214,8 @@ def test_the_callers_tools_are_offered(tool: Wire) -> None:
 )
 def test_tools_that_nobody_here_can_run_are_left_out(tool: Wire) -> None:
     assert conversation(tools=[tool, READ]).tools == (Tool("Read", "Reads a file.", SCHEMA),)
+    bash = {"type": "bash_20250124", "name": "bash"}
+    assert [each.name for each in conversation(tools=[tool, READ, bash]).tools] == ["Read", "bash"]
 
 
 @pytest.mark.parametrize(

@@ -306,18 +306,10 @@ def test_the_three_input_counts_add_up_to_the_prompt(
     assert sum(counts) == 100
 
 
-@pytest.mark.parametrize(
-    ("reason", "completion", "told"),
-    [
-        ("length", 64, "max_tokens"),
-        ("length", 63, "model_context_window_exceeded"),
-        ("stop", 63, "end_turn"),
-        ("stop", 64, "end_turn"),
-    ],
-)
-def test_a_full_context_is_told_from_a_limit(reason: FinishReason, completion: int, told: str) -> None:
-    events = finish(reason, prompt=10, completion=completion)
-    assert message(replace(REPLY, max_tokens=64), fold(events))["stop_reason"] == told
+@pytest.mark.parametrize(("context_full", "told"), [(False, "max_tokens"), (True, "model_context_window_exceeded")])
+def test_a_full_context_is_told_from_a_limit(context_full: bool, told: str) -> None:
+    completion = fold([Finish("length", context_full=context_full)])
+    assert message(REPLY, completion)["stop_reason"] == told
 
 
 async def test_a_prompt_that_was_only_to_be_read_has_no_answer() -> None:

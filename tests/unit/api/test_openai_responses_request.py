@@ -366,7 +366,7 @@ def test_a_namespace_with_a_separator_of_its_own_keeps_it() -> None:
     ],
 )
 def test_hosted_tools_are_left_out_and_named(tool: Any) -> None:
-    asked = validate(ResponseRequest, {"model": "m", "input": "Hi", "tools": [READ, tool, tool]})
+    asked = validate(ResponseRequest, {"model": "m", "input": "Hi", "tools": [READ, tool]})
     box = toolbox(asked, History([], lambda _: None))
     assert [each.name for each in box.tools] == ["read"]
     assert box.left_out == (tool["type"],)

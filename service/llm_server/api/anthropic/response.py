@@ -60,7 +60,7 @@ def message(reply: Reply, completion: Completion) -> JSON:
     return {
         **_head(reply, finish.usage),
         "content": content,
-        **_stop(reply, finish),
+        **_stop(finish),
         **_context_management(reply),
     }
 
@@ -105,7 +105,7 @@ class Projection:
             case Finish():
                 yield {
                     "type": "message_delta",
-                    "delta": _stop(self._reply, event),
+                    "delta": _stop(event),
                     "usage": _usage(self._reply, event.usage),
                     **_context_management(self._reply),
                 }
@@ -201,10 +201,8 @@ def _head(reply: Reply, usage: Usage) -> JSON:
     }
 
 
-def _stop(reply: Reply, finish: Finish) -> JSON:
-    reason = STOP_REASON[finish.reason]
-    if finish.reason == "length" and finish.usage.completion < reply.max_tokens:
-        reason = "model_context_window_exceeded"
+def _stop(finish: Finish) -> JSON:
+    reason = "model_context_window_exceeded" if finish.context_full else STOP_REASON[finish.reason]
     return {"stop_reason": reason, "stop_sequence": finish.stop_sequence}
 
 

@@ -15,8 +15,10 @@ from llm_server.api.anthropic.context_edits import Edited, edited
 from llm_server.api.anthropic.request import reasoning_blocks, to_conversation, to_generation
 from llm_server.api.anthropic.response import Reply, message, new_message_id, stream
 from llm_server.api.anthropic.schema import CountTokensRequest, MessagesRequest
+from llm_server.api.anthropic.tools import left_out
 from llm_server.api.body import json_body, read_body
 from llm_server.api.http import EventStream, collect_while_connected, json_response, server_sent_event
+from llm_server.api.left_out import left_out_header
 from llm_server.api.services import GeneratorDep, ModelNamesDep, ServicesDep
 from llm_server.conversation import Conversation
 from llm_server.events import Event
@@ -45,8 +47,12 @@ async def create_message(request: Request, body: MessagesBody, services: Service
     )
     if body.stream:
         events = _server_sent(reply, generation)
-        return EventStream(generation, events, keep_alive=_ping, interval=services.settings.ping_interval)
-    return json_response(message(reply, await collect_while_connected(request, generation)))
+        interval = services.settings.ping_interval
+        response: Response = EventStream(generation, events, keep_alive=_ping, interval=interval)
+    else:
+        response = json_response(message(reply, await collect_while_connected(request, generation)))
+    response.headers.update(left_out_header(left_out(body)))
+    return response
 
 
 @router.post("/v1/messages/count_tokens")

@@ -59,6 +59,11 @@ def offer(body: CountTokensRequest) -> Offer:
     return Offer(tuple(tools.values()), withdrawn)
 
 
+def left_out(body: CountTokensRequest) -> Iterator[str]:
+    """The types of the declared tools that nobody here can run."""
+    return (tool.type or "" for tool in body.tools or () if not _is_own(tool) and client_tool(tool.type or "") is None)
+
+
 def mentioned(message: Message) -> Iterator[str]:
     """The names of the tools that a message adds to those which the model knows."""
     yield from (name for name, is_offered in _changes([message]) if is_offered)
@@ -112,9 +117,13 @@ def _changes(messages: Sequence[Message]) -> Iterator[tuple[str, bool]]:
                     pass
 
 
+def _is_own(tool: ToolDefinition) -> bool:
+    return tool.type in (None, "custom") or tool.input_schema is not None
+
+
 def _tool(tool: ToolDefinition, place: str) -> Tool | None:
     """The caller's tool, or None if nobody here could run it."""
-    is_own = tool.type in (None, "custom") or tool.input_schema is not None
+    is_own = _is_own(tool)
     known = None if is_own else client_tool(tool.type or "")
     if not is_own and known is None:
         return None

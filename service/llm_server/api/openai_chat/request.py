@@ -82,6 +82,11 @@ def custom_tools(request: ChatRequest) -> frozenset[str]:
     return frozenset(tool.name for tool in _tools(request) if tool.freeform)
 
 
+def left_out(request: ChatRequest) -> Iterator[str]:
+    """The types of the declared tools that nobody here can run."""
+    return (tool.type for tool in request.tools or () if tool.type not in ("function", "custom"))
+
+
 def _effort(request: ChatRequest) -> ReasoningEffort:
     explicit = request.reasoning_effort or (request.reasoning.effort if request.reasoning else None)
     return reasoning_effort(explicit, request.temperature)

@@ -12,7 +12,8 @@ from starlette.responses import Response
 from llm_server.api.body import json_body
 from llm_server.api.choices import Choices
 from llm_server.api.http import EventStream, json_response, server_sent_event, while_connected
-from llm_server.api.openai_chat.request import calls_functions, custom_tools, to_generations
+from llm_server.api.left_out import left_out_header
+from llm_server.api.openai_chat.request import calls_functions, custom_tools, left_out, to_generations
 from llm_server.api.openai_chat.response import ChunkWriter, Envelope, completion
 from llm_server.api.openai_chat.schema import ChatRequest
 from llm_server.api.services import ServicesDep
@@ -41,10 +42,13 @@ async def create_chat_completion(
     choices = await Choices.start(services.generator, requests)
     if body.stream:
         events = _stream(choices, ChunkWriter(envelope, len(requests)))
-        return EventStream(choices, events, interval=services.settings.ping_interval)
-    async with aclosing(choices):
-        answers = await while_connected(request.receive, choices.collect())
-    return json_response(completion(envelope, answers))
+        response: Response = EventStream(choices, events, interval=services.settings.ping_interval)
+    else:
+        async with aclosing(choices):
+            answers = await while_connected(request.receive, choices.collect())
+        response = json_response(completion(envelope, answers))
+    response.headers.update(left_out_header(left_out(body)))
+    return response
 
 
 async def _stream(choices: Choices, writer: ChunkWriter) -> AsyncGenerator[bytes, None]:

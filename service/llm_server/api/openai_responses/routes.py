@@ -21,6 +21,7 @@ from llm_server.api.http import (
     server_sent_event,
     while_connected,
 )
+from llm_server.api.left_out import left_out_header
 from llm_server.api.openai_responses import compaction
 from llm_server.api.openai_responses.kept import listed
 from llm_server.api.openai_responses.output import visible
@@ -46,9 +47,6 @@ from llm_server.response_store import Stored
 DONE: Final = b"data: [DONE]\n\n"
 """Ends every stream, as the Open Responses specification has it."""
 
-LEFT_OUT: Final = "x-tools-left-out"
-"""The header that names the types of the tools that this server can not offer to the model."""
-
 PATH: Final = "/v1/responses"
 
 ResponseBody = Annotated[ResponseRequest, Depends(json_body(ResponseRequest))]
@@ -65,7 +63,7 @@ async def create_response(body: ResponseBody, request: Request, services: Servic
     response = (
         _streamed(turn, generation, services) if body.stream else await _whole(turn, generation, request, services)
     )
-    response.headers.update(_left_out(turn.tools.left_out))
+    response.headers.update(left_out_header(turn.tools.left_out))
     return response
 
 
@@ -189,9 +187,3 @@ def _unknown() -> NotFound:
 def _shown(stored: Stored, include: Sequence[str]) -> JSON:
     output = [visible(item, encrypted=ENCRYPTED in include) for item in stored.response["output"]]
     return {**stored.response, "output": output}
-
-
-def _left_out(types: Sequence[str]) -> dict[str, str]:
-    """Only what looks like a type: the rest came from the client, and may not be fit for a header."""
-    named = [each for each in types if each.replace("_", "").replace("-", "").isalnum() and each.isascii()]
-    return {LEFT_OUT: ", ".join(each[:64] for each in named[:32])} if named else {}

@@ -46,7 +46,7 @@ class Toolbox:
             for tool, how in _offered(each):
                 if tool.name not in tools:
                     tools[tool.name], known[tool.name] = replace(tool, deferred=deferred), how
-        return cls(tuple(tools.values()), known, tuple(dict.fromkeys(_left_out(declared))))
+        return cls(tuple(tools.values()), known, tuple(_left_out(declared)))
 
     def called(self, name: str, namespace: str | None) -> str:
         """The name under which the model knows a tool of the history. A client may have dropped its namespace."""
