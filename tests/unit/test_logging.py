@@ -146,6 +146,25 @@ logging.getLogger("httpcore").warning("heard")
     assert "theirs" not in messages
 
 
+@pytest.mark.parametrize("where", ["fail()", "t = threading.Thread(target=fail); t.start(); t.join(); sys.exit(1)"])
+def test_what_nothing_catches_is_a_line_without_its_message(where: str) -> None:
+    program = f"""
+import sys, threading
+from llm_server.observability.logging import configure_logging
+configure_logging("info", "engine")
+def fail():
+    raise ValueError("{SECRET}")
+{where}
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert SECRET not in result.stderr
+    [line] = map(json.loads, result.stderr.splitlines())
+    assert (line["level"], line["process"]) == ("critical", "engine")
+    assert line["exception"].endswith("builtins.ValueError")
+    assert "in fail" in line["exception"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "is_terminal", "form"),
     [("auto", True, "pretty"), ("auto", False, "json"), ("pretty", False, "pretty"), ("json", True, "json")],

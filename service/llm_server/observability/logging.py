@@ -11,6 +11,7 @@ import json
 import logging
 import logging.config
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from typing import Any, TextIO
 
 from llm_server.errors import ServerError
 from llm_server.settings import LogFormat
+
+log = logging.getLogger("llm_server.observability.logging")
 
 _SPEAKING_ERRORS = (
     *(ServerError, OSError, ImportError, RuntimeError, MemoryError),
@@ -29,8 +32,19 @@ _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 def configure_logging(level: str, role: str, form: LogFormat = "auto") -> None:
-    """Set up this process's logging to stderr. `role` names the process in each line: supervisor, engine or api."""
+    """Set up this process's logging to stderr. `role` names the process in each line: supervisor, engine or api.
+
+    What nothing catches becomes a line, too: Python's own report quotes the exception's message, and is no JSON.
+    """
     logging.config.dictConfig(logging_config(level, role, form))
+    sys.excepthook = lambda _, error, __: _tell_uncaught(error)
+    threading.excepthook = lambda failed: _tell_uncaught(failed.exc_value)
+
+
+def _tell_uncaught(error: BaseException | None) -> None:
+    """Ctrl-C and exits are no failures. Those of a thread are never told."""
+    if isinstance(error, Exception):
+        log.critical("Nothing has caught this exception.", exc_info=error)
 
 
 def logging_config(level: str, role: str, form: LogFormat = "auto") -> dict[str, Any]:
