@@ -62,9 +62,9 @@ def test_what_it_is_sure_of_it_gets_right(model: Any) -> None:
 def test_everyday_requests_are_answered_as_well_as_it_was_measured(model: Any) -> None:
     outcomes = list(replies(model, everyday()))
     right = Counter(outcome.case.skill for outcome in outcomes if outcome.passed)
-    assert right["tool result"] >= 49
+    assert right["tool result"] >= 47
     assert right["no tool needed"] >= 9
-    assert right["tool call"] >= 57
+    assert right["tool call"] >= 70
 
 
 def test_the_questions_of_the_readme(model: Any) -> None:
