@@ -27,6 +27,11 @@ GROUP_SIZE: Final = 64
 BITS: Final = 8
 
 
+RECOMMENDED: Final = {"do_sample": False, "max_new_tokens": 4096}
+"""For requests that do not say otherwise: its likeliest words are the right ones, and what it was never taught it may
+say without an end."""
+
+
 def load_checkpoint(folder: Path) -> tuple[Model, dict[str, Any]]:
     """The model in float32 and its configuration."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text())
@@ -58,13 +63,14 @@ def _divided(value: mx.array, count: int) -> mx.array:
 
 
 def convert(checkpoints: Sequence[Path], folder: Path) -> int:
-    """Write `config.json` and `model.safetensors` of the mean of these checkpoints; returns their bytes."""
+    """Write a model folder of the mean of these checkpoints; returns its bytes."""
     model, config = mean_of(checkpoints)
     model.set_dtype(mx.float16)
     quantize(model, GROUP_SIZE, BITS, class_predicate=_is_quantized)
     config["quantization"] = {"group_size": GROUP_SIZE, "bits": BITS}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "generation_config.json").write_text(json.dumps(RECOMMENDED, indent=2) + "\n")
     mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())), {"format": "mlx"})
     return sum(file.stat().st_size for file in folder.iterdir())
 

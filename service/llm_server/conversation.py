@@ -7,7 +7,7 @@ items, as in the Responses API, because every other shape projects onto it. Noth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Literal, TypeAlias
 
@@ -122,28 +122,61 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """How tokens are chosen. The defaults leave the model's distribution untouched.
+class GenerationDefaults:
+    """What holds for requests that do not say otherwise. As it is, the model's distribution is left untouched.
 
-    `top_k` 0 means no limit. `repetition_penalty` divides (CTRL, arXiv:1909.05858), the other two subtract (OpenAI).
-    `top_logprobs` None reports no log probabilities; 0 reports the chosen token's alone; at most 20 alternatives.
+    `max_tokens` None means the rest of the context.
     """
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen. What the caller did not say is None, and the model's own.
+
+    `top_k` 0 means no limit. `repetition_penalty` divides (CTRL, arXiv:1909.05858), the other two subtract (OpenAI).
+    `top_logprobs` None reports no log probabilities; 0 reports the chosen token's alone; at most 20 alternatives.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
     seed: int | None = None
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    repetition_penalty: float = 1.0
+    repetition_penalty: float | None = None
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     top_logprobs: int | None = None
+
+    def settled(self, own: GenerationDefaults) -> GenerationDefaults:
+        """What holds for the model whose own options these are."""
+        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+        said = ((name, getattr(self, name)) for name in names)
+        return replace(own, **{name: value for name, value in said if value is not None})
+
+    def or_else(self, own: GenerationDefaults) -> Sampling:
+        """The same, with nothing left open."""
+        settled = self.settled(own)
+        return replace(
+            self,
+            temperature=settled.temperature,
+            top_p=settled.top_p,
+            top_k=settled.top_k,
+            min_p=settled.min_p,
+            repetition_penalty=settled.repetition_penalty,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One answer to generate. `max_tokens` None means the rest of the context; reasoning counts towards it.
+    """One answer to generate. `max_tokens` None is the model's own limit; reasoning counts towards it.
 
     `stop` strings end the answer in the final channel only. `answer_schema` is a JSON Schema that the final message
     satisfies: all of it if `strict_answer`, else what of it can be enforced. `reasoning_budget` bounds the tokens of

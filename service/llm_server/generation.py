@@ -16,9 +16,9 @@ from typing import Final
 import msgspec
 
 from llm_server.client_markers import without_markers
-from llm_server.conversation import Conversation, GenerationRequest
+from llm_server.conversation import Conversation, GenerationDefaults, GenerationRequest
 from llm_server.engine.client import Engine, TokenStream
-from llm_server.engine.types import Finished, Logprobs, Started, Submit, Tokens
+from llm_server.engine.types import Finished, Logprobs, ModelInfo, Started, Submit, Tokens
 from llm_server.errors import (
     BadRequest,
     ContextTooLong,
@@ -85,6 +85,15 @@ class Generator:
         self._observe = observe
         self._keep_markers = keep_markers
 
+    @property
+    def defaults(self) -> GenerationDefaults:
+        """What holds for requests that do not say otherwise.
+
+        Raises:
+            EngineUnavailable: no model is loaded.
+        """
+        return self._model().defaults
+
     async def prompt(self, conversation: Conversation) -> Prompt:
         """The prompt that the conversation would be run with."""
         conversation, _ = identified_conversation(self._unmarked(conversation))
@@ -113,6 +122,7 @@ class Generator:
         prompt = await self._prompt(request)
         watch.rendered(len(prompt.tokens))
         room = self._room(prompt)
+        request = replace(request, max_tokens=request.max_tokens or self.defaults.max_tokens)
         try:
             grammar = await self._grammar(replace(request, max_tokens=_limit(request.max_tokens, room)))
         except ToolRefused as refused:
@@ -156,10 +166,10 @@ class Generator:
 
     def _room(self, prompt: Prompt) -> int:
         """How many tokens the context has left for the answer."""
-        room = self._context_length() - len(prompt.tokens)
-        if room < 1:
-            raise ContextTooLong(limit=self._context_length(), prompt=len(prompt.tokens))
-        return room
+        context_length = self._model().context_length
+        if len(prompt.tokens) >= context_length:
+            raise ContextTooLong(limit=context_length, prompt=len(prompt.tokens))
+        return context_length - len(prompt.tokens)
 
     def _submission(self, request: GenerationRequest, prompt: Prompt, grammar: str, room: int) -> Submit:
         if is_special(max(request.sampling.logit_bias, default=0)):
@@ -169,16 +179,16 @@ class Generator:
             prompt=list(prompt.tokens),
             max_tokens=min(request.max_tokens or room, room),
             stop_tokens=list(STOP_TOKENS),
-            sampling=request.sampling,
+            sampling=request.sampling.or_else(self.defaults),
             grammar=grammar,
             resumed_tokens=[CALL],
         )
 
-    def _context_length(self) -> int:
+    def _model(self) -> ModelInfo:
         status = self._engine.status
         if status is None or status.model is None:
             raise EngineUnavailable("The model is still loading.", retry_after=2)
-        return status.model.context_length
+        return status.model
 
 
 def _limit(asked: int | None, room: int) -> int:

@@ -36,7 +36,7 @@ from llm_server.model_source import HubRepo
 
 logger = logging.getLogger(__name__)
 
-WANTED: Final = ["model*.safetensors", "model.safetensors.index.json", "config.json"]
+WANTED: Final = ["model*.safetensors", "model.safetensors.index.json", "config.json", "generation_config.json"]
 """No tokenizer, whose vocabulary the server has itself, no code, and nothing from subfolders: OpenAI's repository has
 its weights twice more there."""
 

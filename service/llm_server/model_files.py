@@ -7,15 +7,19 @@ is wrong and what to do. Knows nothing of MLX, of where the folder came from, or
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from llm_server.conversation import GenerationDefaults
 from llm_server.harmony.encoding import VOCABULARY_SIZE
+
+logger = logging.getLogger(__name__)
 
 MODEL_TYPE: Final = "gpt_oss"
 INDEX: Final = "model.safetensors.index.json"
@@ -48,12 +52,16 @@ class DamagedModel(ModelError):
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A folder that holds a whole gpt-oss. `size` is that of the weight files, in bytes."""
+    """A folder that holds a whole gpt-oss. `size` is that of the weight files, in bytes.
+
+    `defaults` are what its maker recommends for requests that do not say otherwise.
+    """
 
     folder: Path
     config: Mapping[str, Any]
     weights: tuple[Path, ...]
     size: int
+    defaults: GenerationDefaults
 
     @property
     def context_length(self) -> int:
@@ -69,7 +77,7 @@ def read_model_files(folder: Path) -> ModelFiles:
     """Check a folder's configuration, the presence of every shard and the consistency of their headers.
 
     Raises:
-        DamagedModel: files are missing, cut off or no safetensors.
+        DamagedModel: files are missing, cut off, or no safetensors or JSON.
         ModelError: the folder holds something else than gpt-oss, or can not be read.
     """
     try:
@@ -77,10 +85,11 @@ def read_model_files(folder: Path) -> ModelFiles:
         weights = _weights(folder)
         shapes = _shapes(weights)
         _check_index(folder, shapes)
+        defaults = _defaults(folder / "generation_config.json")
     except OSError as error:
         raise ModelError(f"{error.filename or folder} can not be read: {error.strerror}") from error
     _check_layers(folder, config, shapes)
-    return ModelFiles(folder, config, weights, sum(path.stat().st_size for path in weights))
+    return ModelFiles(folder, config, weights, sum(path.stat().st_size for path in weights), defaults)
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -108,6 +117,38 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DamagedModel(f"{path} holds no JSON object", path.name)
     return content
+
+
+def _defaults(path: Path) -> GenerationDefaults:
+    """transformers' names (GenerationConfig). Of what makes no sense, the server's own default holds, and a line."""
+    if not path.is_file():
+        return GenerationDefaults()
+    recommended = _json(path)
+    if recommended.get("do_sample") is False:
+        recommended["temperature"] = 0.0
+    known: dict[str, Any] = {}
+    for name, (field, fits) in _RECOMMENDED.items():
+        value = recommended.get(name)
+        if value is not None and not (_is_number(value) and fits(value)):
+            logger.warning("%s: %s is ignored, since it is %r", path, name, value)
+        elif value is not None:
+            known[field] = value
+    return GenerationDefaults(**known)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_RECOMMENDED: Final[dict[str, tuple[str, Callable[[float], bool]]]] = {
+    "temperature": ("temperature", lambda value: 0 <= value <= 2),
+    "top_p": ("top_p", lambda value: 0 < value <= 1),
+    "top_k": ("top_k", lambda value: isinstance(value, int) and value >= 0),
+    "min_p": ("min_p", lambda value: 0 <= value <= 1),
+    "repetition_penalty": ("repetition_penalty", lambda value: 0 < value <= 10),
+    "max_new_tokens": ("max_tokens", lambda value: isinstance(value, int) and value >= 1),
+}
+"""Our names for them, and what each may be."""
 
 
 def _weights(folder: Path) -> tuple[Path, ...]:

@@ -12,6 +12,7 @@ from msgspec import structs
 from fakes import LOADING, READY, Fail, Hang, ScriptedEngine, ScriptedStream, message, next_message, reply, tool_call
 from llm_server.conversation import (
     Conversation,
+    GenerationDefaults,
     GenerationRequest,
     Instructions,
     Sampling,
@@ -55,6 +56,32 @@ async def test_max_tokens_is_clamped_to_the_context(wanted: int, granted: int | 
     [submission] = engine.submissions
     assert READY.model is not None
     assert submission.max_tokens == (granted or READY.model.context_length - len(submission.prompt))
+
+
+RECOMMENDED = GenerationDefaults(0.0, 0.9, 40, 0.05, 1.1, max_tokens=50)
+
+
+def recommending() -> ScriptedEngine:
+    assert READY.model is not None
+    status = structs.replace(READY, model=structs.replace(READY.model, defaults=RECOMMENDED))
+    return ScriptedEngine(reply("Greet.", "Hello!"), status=status)
+
+
+async def test_what_the_caller_does_not_say_is_the_models_own() -> None:
+    engine = recommending()
+    await complete(engine)
+    [submission] = engine.submissions
+    assert submission.sampling == Sampling(0.0, 0.9, 40, 0.05, repetition_penalty=1.1)
+    assert submission.max_tokens == 50
+    assert "[max_tokens=" in submission.grammar, "thoughts leave room for an answer"
+
+
+async def test_what_the_caller_says_holds_whatever_the_model_recommends() -> None:
+    engine = recommending()
+    own = Sampling(1.0, 1.0, 0, 0.0, repetition_penalty=1.0)
+    await complete(engine, replace(REQUEST, sampling=own, max_tokens=1000))
+    [submission] = engine.submissions
+    assert (submission.sampling, submission.max_tokens) == (own, 1000)
 
 
 @pytest.mark.parametrize("wanted", [None, 128_000])

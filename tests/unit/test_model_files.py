@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from llm_server.conversation import GenerationDefaults
 from llm_server.model_files import DamagedModel, ModelError, read_model_files
 from model_folders import CONFIG, one_file, safetensors, two_shards, write
 
@@ -175,3 +177,44 @@ def test_a_file_that_can_not_be_read_says_why(tmp_path: Path) -> None:
     write(tmp_path, one_file())
     (tmp_path / "model-2.safetensors").symlink_to(tmp_path / "gone")
     assert "model-2.safetensors can not be read: No such file" in str(_fault(tmp_path))
+
+
+def _recommended(folder: Path, content: bytes) -> GenerationDefaults:
+    return read_model_files(write(folder, one_file() | {"generation_config.json": content})).defaults
+
+
+def test_what_its_maker_recommends_is_read(tmp_path: Path) -> None:
+    everything = {
+        "temperature": 0.6, "top_p": 0.9, "top_k": 40, "min_p": 0.05, "repetition_penalty": 1.1, "max_new_tokens": 2048,
+        "do_sample": True, "eos_token_id": [200002, 199999, 200012], "bos_token_id": None,
+    }  # fmt: skip
+    assert _recommended(tmp_path, json.dumps(everything).encode()) == GenerationDefaults(0.6, 0.9, 40, 0.05, 1.1, 2048)
+    assert read_model_files(write(tmp_path / "other", one_file())).defaults == GenerationDefaults()
+
+
+def test_a_model_that_is_not_to_be_sampled_from_says_what_is_likeliest(tmp_path: Path) -> None:
+    assert _recommended(tmp_path, b'{"do_sample": false, "temperature": 0.6}') == GenerationDefaults(temperature=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", -1), ("temperature", "hot"), ("temperature", True), ("top_p", 0), ("top_p", 1.5),
+        ("top_k", -5), ("top_k", 2.5), ("min_p", 2), ("repetition_penalty", 0), ("max_new_tokens", 0),
+        ("max_new_tokens", [1]),
+    ],
+)  # fmt: skip
+def test_a_recommendation_that_makes_no_sense_is_ignored_and_named(
+    tmp_path: Path, name: str, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        defaults = _recommended(tmp_path, json.dumps({name: value, "do_sample": True}).encode())
+    assert defaults == GenerationDefaults()
+    [record] = caplog.records
+    assert name in record.getMessage()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b""])
+def test_recommendations_that_are_no_object_are_damaged(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(DamagedModel, match="generation_config"):
+        _recommended(tmp_path, content)

@@ -70,7 +70,12 @@ def sampling(fields: SamplingFields, top_logprobs: int | None) -> Sampling:
         logit_bias={int(token): bias for token, bias in (fields.logit_bias or {}).items()},
         top_logprobs=top_logprobs,
     )
-    return replace(wanted, top_p=max(wanted.top_p, SMALLEST_TOP_P), top_k=max(wanted.top_k, 0))
+    top_p, top_k = wanted.top_p, wanted.top_k
+    return replace(
+        wanted,
+        top_p=None if top_p is None else max(top_p, SMALLEST_TOP_P),
+        top_k=None if top_k is None else max(top_k, 0),
+    )
 
 
 def nth_choice(first: GenerationRequest, index: int) -> GenerationRequest:

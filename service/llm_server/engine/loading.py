@@ -71,6 +71,7 @@ def load(found: FoundModel, quantization: Quantization | None) -> LoadedModel:
         device=found.device,
         parameters=_parameters(model),
         memory_bytes=_bytes(model),
+        defaults=found.files.defaults,
     )
     _log_loaded(info, time.monotonic() - started)
     return LoadedModel(model, layers, info)

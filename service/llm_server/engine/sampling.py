@@ -15,7 +15,7 @@ from typing import Final, TypeAlias, cast
 
 import mlx.core as mx
 
-from llm_server.conversation import Sampling
+from llm_server.conversation import GenerationDefaults, Sampling
 from llm_server.engine.guard import Guard
 from llm_server.engine.types import Logprobs
 
@@ -45,11 +45,12 @@ class RowSampler:
 
     def __init__(self, sampling: Sampling, guard: Guard | None = None) -> None:
         self.guard = guard
-        self.greedy = sampling.temperature < _COLDEST
-        self.temperature = max(sampling.temperature, _COLDEST)
-        self.top_p = max(sampling.top_p, 1e-6)
-        self.top_k = sampling.top_k
-        self.min_p = sampling.min_p
+        settled = sampling.settled(GenerationDefaults())
+        self.greedy = settled.temperature < _COLDEST
+        self.temperature = max(settled.temperature, _COLDEST)
+        self.top_p = max(settled.top_p, 1e-6)
+        self.top_k = settled.top_k
+        self.min_p = settled.min_p
         self.top_logprobs = sampling.top_logprobs
         self._random = random.Random(sampling.seed)
 
@@ -88,7 +89,7 @@ def read_report(report: Report) -> Logprobs:
 def processors(sampling: Sampling, prompt: Sequence[int]) -> tuple[LogitsProcessor, ...]:
     """What changes a request's logits before it samples, in order. Empty for a request without penalties and biases."""
     chain: list[LogitsProcessor] = []
-    if sampling.repetition_penalty != 1.0:
+    if sampling.repetition_penalty not in (None, 1.0):
         chain.append(_repetition_penalty(sampling.repetition_penalty, prompt))
     if sampling.frequency_penalty or sampling.presence_penalty:
         chain.append(_occurrence_penalties(sampling.frequency_penalty, sampling.presence_penalty, len(prompt)))

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from llm_server.conversation import Sampling
+from llm_server.conversation import GenerationDefaults, Sampling
 
 EngineState: TypeAlias = Literal["loading", "ready", "draining"]
 EngineFinishReason: TypeAlias = Literal["stop", "length", "error"]
@@ -21,7 +21,10 @@ RefusalReason: TypeAlias = Literal["queue_full", "not_ready", "context_too_long"
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
-    """The model that is loaded. `context_length` in tokens, prompt and answer together; `parameters` counted."""
+    """The model that is loaded. `context_length` in tokens, prompt and answer together; `parameters` counted.
+
+    `defaults` are those of its `generation_config.json`.
+    """
 
     name: str
     context_length: int
@@ -29,6 +32,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     device: str
     parameters: int
     memory_bytes: int
+    defaults: GenerationDefaults = GenerationDefaults()
 
 
 class Hello(msgspec.Struct, frozen=True, tag=True):

@@ -10,6 +10,7 @@ import pytest
 from llm_server.api.body import validate
 from llm_server.api.openai_chat.request import to_generations
 from llm_server.api.openai_chat.schema import ChatRequest
+from llm_server.api.sampling import SMALLEST_TOP_P
 from llm_server.conversation import (
     AssistantText,
     Freeform,
@@ -317,7 +318,7 @@ def test_every_sampling_option_arrives() -> None:
 def test_values_that_mean_no_limit() -> None:
     asked = generation(top_k=-1, top_p=0, logprobs=True, stop="end", max_tokens=9, max_completion_tokens=3)
     assert asked.sampling.top_k == 0
-    assert 0 < asked.sampling.top_p < 1e-3
+    assert asked.sampling.top_p == SMALLEST_TOP_P
     assert asked.sampling.top_logprobs == 0
     assert asked.stop == ("end",)
     assert asked.max_tokens == 3

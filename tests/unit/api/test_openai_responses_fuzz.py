@@ -19,7 +19,7 @@ from llm_server.api.openai_responses.reader import History, Reader
 from llm_server.api.openai_responses.request import check_supported, to_generation, toolbox
 from llm_server.api.openai_responses.response import draft
 from llm_server.api.openai_responses.schema import ResponseRequest
-from llm_server.conversation import Item
+from llm_server.conversation import GenerationDefaults, Item
 from llm_server.errors import BadRequest
 from llm_server.harmony.render import render
 
@@ -82,7 +82,7 @@ def test_every_request_is_understood_or_refused(request: dict[str, Any]) -> None
         history = History(read_items(body.input or []), opened)
         tools = toolbox(body, history)
         render(to_generation(body, history, tools).conversation)
-        draft(body, "m", store=True)
+        draft(body, "m", GenerationDefaults(), store=True)
 
 
 def told(items: list[dict[str, Any]]) -> list[Item]:

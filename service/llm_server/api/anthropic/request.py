@@ -122,9 +122,8 @@ def _explicit_effort(body: CountTokensRequest) -> str | None:
 
 
 def _sampling(body: MessagesRequest) -> Sampling:
-    default = Sampling()
     return Sampling(
-        temperature=default.temperature if body.temperature is None else body.temperature,
-        top_p=default.top_p if body.top_p is None else body.top_p,
-        top_k=max(0, body.top_k or 0),
+        temperature=body.temperature,
+        top_p=body.top_p,
+        top_k=None if body.top_k is None else max(0, body.top_k),
     )

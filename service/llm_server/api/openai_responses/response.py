@@ -14,13 +14,14 @@ from llm_server.api.openai_responses.output import OutputItem, Piece, new_id, ou
 from llm_server.api.openai_responses.request import ENCRYPTED, effort, is_strict
 from llm_server.api.openai_responses.schema import ResponseRequest
 from llm_server.api.openai_responses.tools import Known, shown, shown_choice
+from llm_server.conversation import GenerationDefaults
 from llm_server.errors import BadRequest, Overloaded, ServerError
 from llm_server.events import BlockDelta, BlockStart, BlockStop, Event, Finish, Usage
 
 INVALID_PROMPT: Final = "invalid_prompt"
 
 
-def draft(body: ResponseRequest, model: str, *, store: bool) -> JSON:
+def draft(body: ResponseRequest, model: str, defaults: GenerationDefaults, *, store: bool) -> JSON:
     """The response as it is before anything was generated: all that it repeats of its request. No key is left out."""
     return {
         "id": new_id("resp"),
@@ -46,12 +47,12 @@ def draft(body: ResponseRequest, model: str, *, store: bool) -> JSON:
         "safety_identifier": body.safety_identifier,
         "service_tier": "default",
         "store": store,
-        "temperature": 1.0 if body.temperature is None else body.temperature,
+        "temperature": defaults.temperature if body.temperature is None else body.temperature,
         "text": _text(body),
         "tool_choice": shown_choice(body.tool_choice),
         "tools": shown(body.tools or ()),
         "top_logprobs": body.top_logprobs or 0,
-        "top_p": 1.0 if body.top_p is None else body.top_p,
+        "top_p": defaults.top_p if body.top_p is None else body.top_p,
         "truncation": body.truncation or "disabled",
         "usage": None,
         "user": body.user,

@@ -107,7 +107,8 @@ async def prepare(body: ResponseRequest, services: Services, recent: Recent | No
     tools = toolbox(body, history)
     request = to_generation(body, history, tools)
     store = body.store is not False and services.responses.is_open
-    writer = ResponseWriter(draft(body, model.name, store=store), tools.known, encrypted=wants_seals(body))
+    drafted = draft(body, model.name, services.generator.defaults, store=store)
+    writer = ResponseWriter(drafted, tools.known, encrypted=wants_seals(body))
     return Turn(context, request, tools, writer, body.truncation == "auto")
 
 
