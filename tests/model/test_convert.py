@@ -23,7 +23,8 @@ def test_what_ships_can_be_unpacked_and_shipped_again(tmp_path: Path) -> None:
     ours, theirs = (_weights(folder / "model-0.safetensors") for folder in (checkpoint, twice))
     assert ours.keys() == theirs.keys()
     assert all(_distance(ours[name], theirs[name]) < 0.01 for name in ours)
-    assert json.loads((again / "config.json").read_text()) == json.loads((MODEL_FOLDER / "config.json").read_text())
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((again / name).read_text()) == json.loads((MODEL_FOLDER / name).read_text())
 
 
 def test_a_checkpoint_tells_which_ids_it_knows(tmp_path: Path) -> None:

@@ -72,6 +72,11 @@ def test_a_download_that_was_interrupted_goes_on_where_it_was(server: HubServer,
     assert (folder / SHARD).read_bytes() == server.files[SHARD]
 
 
+def test_what_its_maker_recommends_comes_with_it(server: HubServer, hub: Hub) -> None:
+    server.files["generation_config.json"] = b'{"temperature": 0.6}'
+    assert read_model_files(fetch_model(HubRepo(REPO), hub)).defaults.temperature == 0.6
+
+
 def test_a_missing_shard_alone_is_fetched_again(server: HubServer, hub: Hub) -> None:
     folder = fetch_model(HubRepo(REPO), hub)
     (folder / SHARD).resolve().unlink()
