@@ -26,7 +26,6 @@ from llm_server.engine.reduced_vocabulary import Model, ModelArgs, model_classes
 GROUP_SIZE: Final = 64
 BITS: Final = 8
 
-
 RECOMMENDED: Final = {"do_sample": False, "max_new_tokens": 4096}
 """For requests that do not say otherwise: its likeliest words are the right ones, and what it was never taught it may
 say without an end."""

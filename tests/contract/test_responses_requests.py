@@ -1,15 +1,17 @@
-"""What requests of the Responses API lead to: truncation, grammars of custom tools, tools left out, compaction."""
+"""What requests of the Responses API lead to: truncation, grammars of custom tools, sampling, compaction."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from msgspec import structs
 from openai.types.responses import CompactedResponse
 
 from clients import application, async_client
 from fakes import LONG, READY, Script, ScriptedEngine, message, reply, text_tokens, tool_call
 from llm_server.api.openai_responses.compaction import LONGEST_SUMMARY
+from llm_server.conversation import GenerationDefaults
 from llm_server.engine.types import Submit
 from llm_server.harmony.encoding import CALL, CHANNEL, MESSAGE, harmony_encoding
 from responses_client import MODEL, PATH, WEATHER, post, streamed, whole
@@ -184,6 +186,19 @@ async def test_a_grammar_that_is_none_is_refused(form: Any) -> None:
     response = await post(application(engine()), input="Hi", tools=[{"type": "custom", "name": "edit", "format": form}])
     assert response.status_code == 400
     assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+# Sampling
+
+
+@pytest.mark.parametrize(("asked", "told"), [({}, (0.6, 0.9)), ({"temperature": 1, "top_p": 0.5}, (1.0, 0.5))])
+async def test_the_response_tells_how_it_was_sampled(asked: dict[str, Any], told: tuple[float, float]) -> None:
+    assert READY.model is not None
+    recommended = structs.replace(READY.model, defaults=GenerationDefaults(temperature=0.6, top_p=0.9))
+    scripted = ScriptedEngine(reply("Hm.", "Hi"), status=structs.replace(READY, model=recommended))
+    answer = (await post(application(scripted), input="Hi", **asked)).json()
+    sampling = scripted.submissions[0].sampling
+    assert (answer["temperature"], answer["top_p"]) == (sampling.temperature, sampling.top_p) == told
 
 
 # Bodies
