@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 ReasoningEffort: TypeAlias = Literal["low", "medium", "high"]
 ToolMode: TypeAlias = Literal["auto", "none", "required"]
@@ -136,6 +136,10 @@ class GenerationDefaults:
     max_tokens: int | None = None
 
 
+_MODELS_OWN: Final = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+"""What of a request's sampling its model may have a default for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How tokens are chosen. What the caller did not say is None, and the model's own.
@@ -157,21 +161,13 @@ class Sampling:
 
     def settled(self, own: GenerationDefaults) -> GenerationDefaults:
         """What holds for the model whose own options these are."""
-        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-        said = ((name, getattr(self, name)) for name in names)
+        said = ((name, getattr(self, name)) for name in _MODELS_OWN)
         return replace(own, **{name: value for name, value in said if value is not None})
 
     def or_else(self, own: GenerationDefaults) -> Sampling:
         """The same, with nothing left open."""
         settled = self.settled(own)
-        return replace(
-            self,
-            temperature=settled.temperature,
-            top_p=settled.top_p,
-            top_k=settled.top_k,
-            min_p=settled.min_p,
-            repetition_penalty=settled.repetition_penalty,
-        )
+        return replace(self, **{name: getattr(settled, name) for name in _MODELS_OWN})
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,14 +121,15 @@ class Generator:
         request, identifiers = identified(replace(request, conversation=self._unmarked(request.conversation)))
         prompt = await self._prompt(request)
         watch.rendered(len(prompt.tokens))
-        room = self._room(prompt)
-        request = replace(request, max_tokens=request.max_tokens or self.defaults.max_tokens)
+        model = self._model()
+        request = _settled(request, model.defaults)
+        room = _room(prompt, model.context_length)
         try:
             grammar = await self._grammar(replace(request, max_tokens=_limit(request.max_tokens, room)))
         except ToolRefused as refused:
             raise ToolRefused(identifiers.name(refused.tool), refused.why) from None
         watch.guarded()
-        submission = self._submission(request, prompt, grammar, room)
+        submission = _submission(request, prompt, grammar, room)
         try:
             async with asyncio.timeout_at(deadline):
                 stream = await self._engine.submit(submission)
@@ -164,31 +165,38 @@ class Generator:
         faults = await shared_trials().faults(await asyncio.to_thread(rules_to_try, request))
         return await asyncio.to_thread(turn_grammar, request, faults)
 
-    def _room(self, prompt: Prompt) -> int:
-        """How many tokens the context has left for the answer."""
-        context_length = self._model().context_length
-        if len(prompt.tokens) >= context_length:
-            raise ContextTooLong(limit=context_length, prompt=len(prompt.tokens))
-        return context_length - len(prompt.tokens)
-
-    def _submission(self, request: GenerationRequest, prompt: Prompt, grammar: str, room: int) -> Submit:
-        if is_special(max(request.sampling.logit_bias, default=0)):
-            raise BadRequest("'logit_bias' holds an id that is no token of text.", param="logit_bias")
-        return Submit(
-            request_id=secrets.token_hex(16),
-            prompt=list(prompt.tokens),
-            max_tokens=min(request.max_tokens or room, room),
-            stop_tokens=list(STOP_TOKENS),
-            sampling=request.sampling.or_else(self.defaults),
-            grammar=grammar,
-            resumed_tokens=[CALL],
-        )
-
     def _model(self) -> ModelInfo:
         status = self._engine.status
         if status is None or status.model is None:
             raise EngineUnavailable("The model is still loading.", retry_after=2)
         return status.model
+
+
+def _submission(request: GenerationRequest, prompt: Prompt, grammar: str, room: int) -> Submit:
+    if is_special(max(request.sampling.logit_bias, default=0)):
+        raise BadRequest("'logit_bias' holds an id that is no token of text.", param="logit_bias")
+    return Submit(
+        request_id=secrets.token_hex(16),
+        prompt=list(prompt.tokens),
+        max_tokens=min(request.max_tokens or room, room),
+        stop_tokens=list(STOP_TOKENS),
+        sampling=request.sampling,
+        grammar=grammar,
+        resumed_tokens=[CALL],
+    )
+
+
+def _settled(request: GenerationRequest, own: GenerationDefaults) -> GenerationRequest:
+    """The request with what it leaves open as the model has it."""
+    return replace(request, sampling=request.sampling.or_else(own), max_tokens=request.max_tokens or own.max_tokens)
+
+
+def _room(prompt: Prompt, context_length: int) -> int:
+    """How many tokens the context has left for the answer."""
+    room = context_length - len(prompt.tokens)
+    if room < 1:
+        raise ContextTooLong(limit=context_length, prompt=len(prompt.tokens))
+    return room
 
 
 def _limit(asked: int | None, room: int) -> int:

@@ -34,6 +34,15 @@ _ITEM_BITS: Final = {
     **dict.fromkeys(("U32", "I32", "F32"), 32),
     **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
 }
+_RECOMMENDED: Final[dict[str, tuple[str, Callable[[float], bool]]]] = {
+    "temperature": ("temperature", lambda value: 0 <= value <= 2),
+    "top_p": ("top_p", lambda value: 0 < value <= 1),
+    "top_k": ("top_k", lambda value: isinstance(value, int) and value >= 0),
+    "min_p": ("min_p", lambda value: 0 <= value <= 1),
+    "repetition_penalty": ("repetition_penalty", lambda value: 0 < value <= 10),
+    "max_new_tokens": ("max_tokens", lambda value: isinstance(value, int) and value >= 1),
+}
+"""What of `generation_config.json` is heeded: our names, and what each may be."""
 _SIZES: Final = ("num_hidden_layers", "hidden_size", "intermediate_size", "head_dim", "num_attention_heads")
 _LAYER: Final = re.compile(r"model\.layers\.(\d+)\.")
 
@@ -138,17 +147,6 @@ def _defaults(path: Path) -> GenerationDefaults:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-_RECOMMENDED: Final[dict[str, tuple[str, Callable[[float], bool]]]] = {
-    "temperature": ("temperature", lambda value: 0 <= value <= 2),
-    "top_p": ("top_p", lambda value: 0 < value <= 1),
-    "top_k": ("top_k", lambda value: isinstance(value, int) and value >= 0),
-    "min_p": ("min_p", lambda value: 0 <= value <= 1),
-    "repetition_penalty": ("repetition_penalty", lambda value: 0 < value <= 10),
-    "max_new_tokens": ("max_tokens", lambda value: isinstance(value, int) and value >= 1),
-}
-"""Our names for them, and what each may be."""
 
 
 def _weights(folder: Path) -> tuple[Path, ...]:

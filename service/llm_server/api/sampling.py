@@ -70,12 +70,13 @@ def sampling(fields: SamplingFields, top_logprobs: int | None) -> Sampling:
         logit_bias={int(token): bias for token, bias in (fields.logit_bias or {}).items()},
         top_logprobs=top_logprobs,
     )
-    top_p, top_k = wanted.top_p, wanted.top_k
-    return replace(
-        wanted,
-        top_p=None if top_p is None else max(top_p, SMALLEST_TOP_P),
-        top_k=None if top_k is None else max(top_k, 0),
-    )
+    top_p = None if wanted.top_p is None else max(wanted.top_p, SMALLEST_TOP_P)
+    return replace(wanted, top_p=top_p, top_k=canonical_top_k(wanted.top_k))
+
+
+def canonical_top_k(top_k: int | None) -> int | None:
+    """For no limit, clients write -1 or 0."""
+    return None if top_k is None else max(top_k, 0)
 
 
 def nth_choice(first: GenerationRequest, index: int) -> GenerationRequest:

@@ -89,8 +89,9 @@ def read_report(report: Report) -> Logprobs:
 def processors(sampling: Sampling, prompt: Sequence[int]) -> tuple[LogitsProcessor, ...]:
     """What changes a request's logits before it samples, in order. Empty for a request without penalties and biases."""
     chain: list[LogitsProcessor] = []
-    if sampling.repetition_penalty not in (None, 1.0):
-        chain.append(_repetition_penalty(sampling.repetition_penalty, prompt))
+    repetition_penalty = sampling.settled(GenerationDefaults()).repetition_penalty
+    if repetition_penalty != 1.0:
+        chain.append(_repetition_penalty(repetition_penalty, prompt))
     if sampling.frequency_penalty or sampling.presence_penalty:
         chain.append(_occurrence_penalties(sampling.frequency_penalty, sampling.presence_penalty, len(prompt)))
     if sampling.logit_bias:

@@ -89,12 +89,12 @@ class _Reader:
     offered: set[str] = field(default_factory=set)
     summary: Instructions | None = None
 
-    def items(self, message: Message, place: str) -> Iterator[Item]:
+    def items(self, message: Message, place: str) -> list[Item]:
         """A message's items in order, but for results, which come first in a user's message as the API wants it."""
         items = list(self._items(message, place))
         if message.role == "user":
             items.sort(key=lambda item: not isinstance(item, ToolResult))
-        return iter(items)
+        return items
 
     def _items(self, message: Message, place: str) -> Iterator[Item]:
         texts: list[str] = []

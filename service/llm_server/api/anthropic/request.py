@@ -14,6 +14,7 @@ from llm_server.api.anthropic.response import ReasoningBlocks
 from llm_server.api.anthropic.schema import CountTokensRequest, MessagesRequest
 from llm_server.api.anthropic.tools import offer, tool_choice
 from llm_server.api.reasoning import EFFORTS, reasoning_effort
+from llm_server.api.sampling import canonical_top_k
 from llm_server.api.structured import response_format
 from llm_server.conversation import (
     AssistantText,
@@ -122,8 +123,4 @@ def _explicit_effort(body: CountTokensRequest) -> str | None:
 
 
 def _sampling(body: MessagesRequest) -> Sampling:
-    return Sampling(
-        temperature=body.temperature,
-        top_p=body.top_p,
-        top_k=None if body.top_k is None else max(0, body.top_k),
-    )
+    return Sampling(temperature=body.temperature, top_p=body.top_p, top_k=canonical_top_k(body.top_k))
