@@ -37,10 +37,10 @@ _ITEM_BITS: Final = {
 _RECOMMENDED: Final[dict[str, tuple[str, Callable[[float], bool]]]] = {
     "temperature": ("temperature", lambda value: 0 <= value <= 2),
     "top_p": ("top_p", lambda value: 0 < value <= 1),
-    "top_k": ("top_k", lambda value: isinstance(value, int) and value >= 0),
+    "top_k": ("top_k", lambda value: isinstance(value, int) and 0 <= value <= 1_000_000),
     "min_p": ("min_p", lambda value: 0 <= value <= 1),
     "repetition_penalty": ("repetition_penalty", lambda value: 0 < value <= 10),
-    "max_new_tokens": ("max_tokens", lambda value: isinstance(value, int) and value >= 1),
+    "max_new_tokens": ("max_tokens", lambda value: isinstance(value, int) and 1 <= value < 2**31),
 }
 """What of `generation_config.json` is heeded: our names, and what each may be."""
 _SIZES: Final = ("num_hidden_layers", "hidden_size", "intermediate_size", "head_dim", "num_attention_heads")

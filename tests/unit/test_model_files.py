@@ -201,7 +201,7 @@ def test_a_model_that_is_not_to_be_sampled_from_says_what_is_likeliest(tmp_path:
     [
         ("temperature", -1), ("temperature", "hot"), ("temperature", True), ("top_p", 0), ("top_p", 1.5),
         ("top_k", -5), ("top_k", 2.5), ("min_p", 2), ("repetition_penalty", 0), ("max_new_tokens", 0),
-        ("max_new_tokens", [1]),
+        ("max_new_tokens", [1]), ("max_new_tokens", 10**30), ("top_k", 10**30),
     ],
 )  # fmt: skip
 def test_a_recommendation_that_makes_no_sense_is_ignored_and_named(
